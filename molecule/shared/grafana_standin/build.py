@@ -65,7 +65,9 @@ def source_digest() -> str:
 
 def _sources() -> list[Path]:
     return sorted(
-        path for path in SOURCE.rglob("*") if path.is_file() and "__pycache__" not in path.relative_to(SOURCE).parts
+        path
+        for path in SOURCE.rglob("*")
+        if path.is_file() and "__pycache__" not in path.relative_to(SOURCE).parts
     )
 
 
@@ -149,8 +151,29 @@ def _sign(release: Path, public_key: Path) -> None:
             identity = "fastapi-metal lab (stand-in for Grafana)"
             _run([*gpg, "--passphrase", "", "--quick-gen-key", identity, "ed25519", "sign", "never"])
             public_key.write_text(_run([*gpg, "--armor", "--export"]))
-            _run([*gpg, "--digest-algo", "SHA512", "--clear-sign", "--output", f"{release.parent}/InRelease", str(release)])
-            _run([*gpg, "--digest-algo", "SHA512", "--armor", "--detach-sign", "--output", f"{release}.gpg", str(release)])
+            _run(
+                [
+                    *gpg,
+                    "--digest-algo",
+                    "SHA512",
+                    "--clear-sign",
+                    "--output",
+                    f"{release.parent}/InRelease",
+                    str(release),
+                ]
+            )
+            _run(
+                [
+                    *gpg,
+                    "--digest-algo",
+                    "SHA512",
+                    "--armor",
+                    "--detach-sign",
+                    "--output",
+                    f"{release}.gpg",
+                    str(release),
+                ]
+            )
         finally:
             _run(["gpgconf", "--homedir", home, "--kill", "all"])
 

@@ -1,0 +1,1 @@
+"""What the stand-in package runs on a machine: standard library and python3-yaml only."""
