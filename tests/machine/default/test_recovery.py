@@ -1,0 +1,104 @@
+"""What dies comes back without a hand, and who asks meanwhile is not refused."""
+
+import re
+import time
+
+import pytest
+from client import Site, load, product, wait_until
+from testinfra.host import Host
+
+UNITS = {
+    "nginx": "nginx.service",
+    "postgresql": "postgresql@*-main.service",
+    "prometheus": "prometheus.service",
+    "grafana": "grafana-server.service",
+}
+
+
+def instance(host: Host) -> str:
+    """Return the unit of the release that is live."""
+    release = host.check_output("basename $(readlink /srv/catalog/current)")
+    return f"catalog@{release}.service"
+
+
+def show(host: Host, unit: str, key: str) -> str:
+    """Return one property of a unit; a pattern stands for the one unit that it matches."""
+    if "*" in unit:
+        unit = host.check_output("systemctl list-units --plain --no-legend %s | head -1", unit).split()[0]
+    return str(host.check_output("systemctl show --value -p %s %s", key, unit))
+
+
+def workers(host: Host) -> set[str]:
+    """Return the process ids of the live release's workers."""
+    master = show(host, instance(host), "MainPID")
+    return set(host.check_output("pgrep -P %s", master).split())
+
+
+def test_a_killed_worker_is_replaced(host: Host, site: Site) -> None:
+    """A worker that is killed is replaced by the master, which goes on.
+
+    Red when the master ends with its worker, or counts a dead one as there.
+    """
+    before, master = workers(host), show(host, instance(host), "MainPID")
+    victim = sorted(before)[0]
+    host.check_output("kill -9 %s", victim)
+    wait_until("a worker in its place", lambda: len(workers(host) - {victim}) == len(before), 30)
+    assert show(host, instance(host), "MainPID") == master
+    assert site.is_well()
+
+
+def test_a_killed_master_refuses_nobody(host: Host, site: Site) -> None:
+    """The Gunicorn master is killed under load: systemd holds the socket, connections wait.
+
+    Requests in flight on the killed processes may fail and are counted apart; a connection that is
+    refused is a failure. Red with a server that binds its own socket.
+    """
+    unit = instance(host)
+    errors = int(host.check_output("wc -l < /var/log/nginx/error.log"))
+    restarts = int(show(host, unit, "NRestarts"))
+    with load(site, lambda number: product(f"{time.time_ns()}-{number}")) as running:
+        time.sleep(3)
+        killed = time.monotonic()
+        host.check_output("systemctl kill --kill-whom=main --signal=KILL %s", unit)
+        wait_until("the service again", lambda: int(show(host, unit, "NRestarts")) == restarts + 1, 30)
+        wait_until("an answer again", site.is_well, 30)
+        time.sleep(3)
+    log = host.check_output("tail -n +%d /var/log/nginx/error.log", errors + 1)
+    refused = re.findall(r"connect\(\).*failed", log)
+    in_flight = running.bad()
+    print(
+        f"{len(running.records)} requests, {running.near(killed)} begun within 1 s of the kill, "
+        f"{len(in_flight)} in flight on the killed processes, {len(refused)} refused, "
+        f"longest pause {running.longest_pause():.2f} s"
+    )
+    assert running.near(killed) > 0, "the load missed the kill"
+    assert not refused, log
+    # Each failed request was accepted by a process that died; there are no more of them than clients.
+    assert len(in_flight) <= 8, in_flight
+    assert all(record.begun < killed + 2 for record in in_flight), in_flight
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_a_killed_service_comes_back(host: Host, site: Site, name: str) -> None:
+    """Nginx, PostgreSQL, Prometheus and Grafana come back when their main process is killed.
+
+    Red without `Restart=`, which Debian's units of Nginx and PostgreSQL lack.
+    """
+    unit = UNITS[name]
+    master = show(host, unit, "MainPID")
+    host.check_output("kill -9 %s", master)
+
+    def back() -> bool:
+        return show(host, unit, "ActiveState") == "active" and show(host, unit, "MainPID") not in {
+            master,
+            "0",
+        }
+
+    print(f"{name} is back after {wait_until(f'{name} back', back):.1f} s")
+    wait_until("the application well", site.is_well, 60)
+
+
+def test_the_application_is_well_after_the_database_came_back(site: Site) -> None:
+    """Writes work again after PostgreSQL was killed. Red when dead connections stay in the pool."""
+    path, document = product(f"again-{time.time_ns()}")
+    assert site.request("POST", path, document).status == 201
