@@ -1,0 +1,146 @@
+"""The connection to the database: one pool per worker, and a session per request."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import psycopg
+from fastapi import Depends, Request
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy import DateTime, Dialect, MetaData, TypeDecorator, event, text
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import DeclarativeBase
+
+from catalog.settings import Settings
+
+MIGRATIONS = Path(__file__).parent.parent / "migrations" / "versions"
+
+
+class Base(DeclarativeBase):
+    """Every table. Constraints have names on both databases, so that a migration can drop them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment in UTC. SQLite has no time zones, so it is told and given plain UTC."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse a moment without a zone: nobody could say which one it was."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time needs its zone: use datetime.now(UTC)")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give back a moment in UTC, whatever the server's time zone is."""
+        if value is None:
+            return None
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+def is_postgresql(url: str) -> bool:
+    """Tell PostgreSQL from SQLite."""
+    return url.startswith("postgres")
+
+
+def libpq_parameters(settings: Settings) -> dict[str, Any]:
+    """Return the parameters of a connection, as libpq itself reads the URL.
+
+    SQLAlchemy's own URL differs from libpq's in small ways. Here a URL means what it means to psql:
+    socket directories, several hosts, sslmode, service and password files.
+    """
+    scheme, _, rest = settings.database_url.partition(":")
+    url = f"{scheme.partition('+')[0]}:{rest}"
+    given = {key: value for key, value in conninfo_to_dict(url).items() if value is not None}
+    defaults: dict[str, Any] = {
+        "connect_timeout": settings.database_connect_timeout,
+        "application_name": f"catalog {settings.release}",
+        "options": f"-c statement_timeout={round(settings.database_statement_timeout * 1000)}",
+    }
+    if settings.database_password is not None:
+        defaults["password"] = settings.database_password.get_secret_value()
+    return defaults | given
+
+
+def make_engine(settings: Settings) -> AsyncEngine:
+    """Return an engine that has not connected yet."""
+    pool: dict[str, Any] = {
+        "pool_size": settings.database_pool_size,
+        "max_overflow": 0,
+        "pool_timeout": settings.database_pool_timeout,
+        # A connection that died with a restart of the server is replaced before a request sees it.
+        "pool_pre_ping": True,
+    }
+    if is_postgresql(settings.database_url):
+        parameters = libpq_parameters(settings)
+
+        async def connect(*_: Any, **kwargs: Any) -> psycopg.AsyncConnection[Any]:
+            return await psycopg.AsyncConnection.connect(**parameters, **kwargs)
+
+        return create_async_engine("postgresql+psycopg://", async_creator=connect, **pool)
+
+    rest = settings.database_url.partition(":")[2]
+    engine = create_async_engine(f"sqlite+aiosqlite:{rest}", **pool)
+    event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    cursor = connection.cursor()
+    # Several workers share the file: readers do not wait for the writer, a second writer waits.
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA busy_timeout=5000")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+class Database:
+    """The engine of one worker, and what the application asks of it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.engine = make_engine(settings)
+        self.sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+
+    async def schema_revision(self) -> str:
+        """Return the revision that the migrations have left in the database."""
+        async with self.engine.connect() as connection:
+            result = await connection.execute(text("SELECT version_num FROM alembic_version"))
+            return str(result.scalar_one())
+
+    async def close(self) -> None:
+        """Give every connection back."""
+        await self.engine.dispose()
+
+
+def known_revisions() -> list[str]:
+    """Return the revisions this code knows, oldest first.
+
+    A migration's file is named like its revision, and the names sort by age; a test holds them to it.
+    Alembic would know as well, but importing it costs every worker a tenth of a second at start.
+    """
+    return sorted(path.stem for path in MIGRATIONS.glob("[0-9]*.py"))
+
+
+async def _session(request: Request) -> AsyncIterator[AsyncSession]:
+    database: Database = request.app.state.database
+    async with database.sessions.begin() as session:
+        yield session
+
+
+# scope="function": committed before the response is sent, so that 201 means written, and a slow
+# reader of the response holds no connection.
+Session = Annotated[AsyncSession, Depends(_session, scope="function")]

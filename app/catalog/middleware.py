@@ -1,0 +1,124 @@
+"""What happens around every request: its id, its line in the log, its numbers, its size."""
+
+import logging
+import re
+import time
+import uuid
+from http import HTTPStatus
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from catalog.logs import set_request_id
+from catalog.metrics import Metrics
+from catalog.problems import problem
+
+_log = logging.getLogger("catalog.access")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+# What asks all the time would drown what people ask.
+_QUIET = ("/health/live", "/health/ready", "/metrics")
+# Nobody was left to answer to; the number is Nginx's.
+_CLIENT_GONE = 499
+
+
+class Observer:
+    """Gives each request an id, logs and counts it, and turns an unknown error into a 500 with that id.
+
+    One plain ASGI class instead of several `BaseHTTPMiddleware`: those cost a task and a queue each.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app = app
+        self.metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        begun = time.perf_counter()
+        status = 0
+        request_id = _request_id(scope)
+        set_request_id(request_id)
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            await send(message)
+
+        self.metrics.in_flight.inc()
+        try:
+            await self.app(scope, receive, send_with_id)
+        except Exception:
+            _log.exception("an error nobody expected")
+            if status:
+                # Half of the answer is gone already: only a broken connection can tell the client.
+                raise
+            response = problem(500, f"An unknown error; it is in the log under {request_id}.")
+            await response(scope, receive, send_with_id)
+        finally:
+            self.metrics.in_flight.dec()
+            self._record(scope, status or _CLIENT_GONE, time.perf_counter() - begun)
+
+    def _record(self, scope: Scope, status: int, seconds: float) -> None:
+        # The template (/products/{product_id}), never the path: a label per product would be endless.
+        route = getattr(scope.get("route"), "path", "unmatched")
+        self.metrics.observe(scope["method"], route, status, seconds)
+        client = scope.get("client")
+        _log.log(
+            logging.DEBUG if route in _QUIET else logging.INFO,
+            "%s %s %s",
+            scope["method"],
+            scope["path"],
+            status,
+            extra={
+                "method": scope["method"],
+                "path": scope["path"],
+                "route": route,
+                "status": status,
+                "duration_ms": round(seconds * 1000, 2),
+                "client": client[0] if client else "",
+            },
+        )
+
+
+def _request_id(scope: Scope) -> str:
+    """Return the proxy's id of the request if it is one, else a new one."""
+    given = Headers(scope=scope).get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+class BodyLimit:
+    """Refuses a body that is too large, announced or not, before it fills the memory.
+
+    FastAPI has `max_body_size`, but answers an announced one in plain text and outside of any middleware.
+    """
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self.app = app
+        self.limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        detail = f"A request body may have {self.limit} bytes."
+        announced = Headers(scope=scope).get("content-length", "")
+        if announced.isdecimal() and int(announced) > self.limit:
+            await problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)(scope, receive, send)
+            return
+        received = 0
+
+        async def receive_limited() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self.limit:
+                raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
+            return message
+
+        await self.app(scope, receive_limited, send)

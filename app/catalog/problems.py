@@ -1,0 +1,141 @@
+"""Errors as RFC 9457 problem details, every one of them, with the id that is also in the log."""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from catalog.logs import current_request_id
+
+MEDIA_TYPE = "application/problem+json"
+
+_log = logging.getLogger(__name__)
+
+
+class Fault(BaseModel):
+    """One thing that is wrong with a request."""
+
+    where: str = Field(description="Where it is: `body`, `query`, `path` or `header`.", examples=["body"])
+    field: str = Field(description="JSON pointer into it.", examples=["/price"])
+    detail: str = Field(description="What is wrong.", examples=["Input should be greater than or equal to 0"])
+
+
+class Problem(BaseModel):
+    """Problem details as of RFC 9457."""
+
+    type: str = Field(description="Kind of problem; `about:blank` says no more than the status.")
+    title: str = Field(description="The kind in words.")
+    status: int = Field(description="HTTP status.")
+    detail: str = Field(description="What happened, for people.")
+    request_id: str = Field(description="Id of the request, also in the log and in `X-Request-ID`.")
+    errors: list[Fault] | None = Field(None, description="What is wrong with the request, one by one.")
+
+
+class ApiError(Exception):
+    """A refusal that a client can act on."""
+
+    status = HTTPStatus.BAD_REQUEST
+    kind = "about:blank"
+    title: str | None = None
+
+    def __init__(self, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.headers = headers
+
+
+def problem(
+    status: int,
+    detail: str,
+    *,
+    kind: str = "about:blank",
+    title: str | None = None,
+    errors: Sequence[Fault] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Return the response for a problem."""
+    body: dict[str, Any] = {
+        "type": kind,
+        "title": title or HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "request_id": current_request_id(),
+    }
+    if errors is not None:
+        body["errors"] = [error.model_dump() for error in errors]
+    # ASCII only: names that a client made up may hold lone surrogates, which UTF-8 cannot carry.
+    content = json.dumps(body, ensure_ascii=True).encode()
+    return Response(content, status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def describe(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI entries of problems that an operation may answer with."""
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status in statuses
+    }
+
+
+def install(app: FastAPI) -> None:
+    """Make `app` answer every error with problem details."""
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(ApiError, _api)
+    for unavailable in (OperationalError, InterfaceError, PoolTimeout):
+        app.add_exception_handler(unavailable, _unavailable)
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    if error.status_code < 200 or error.status_code in (204, 304):
+        return Response(status_code=error.status_code, headers=error.headers)
+    return problem(error.status_code, str(error.detail), headers=error.headers)
+
+
+async def _api(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    return problem(error.status, error.detail, kind=error.kind, title=error.title, headers=error.headers)
+
+
+async def _validation(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    faults = []
+    for one in error.errors():
+        where, *path = one["loc"]
+        # What the client sent is not repeated: it may be large, secret, or not text at all.
+        faults.append(Fault(where=str(where), field=_pointer(path), detail=one["msg"]))
+    return problem(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "; ".join(f"{fault.where}{fault.field}: {fault.detail}" for fault in faults),
+        kind="urn:problem-type:catalog:invalid-request",
+        title="The request is not valid",
+        errors=faults,
+    )
+
+
+def _pointer(path: Sequence[Any]) -> str:
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+
+
+async def _unavailable(request: Request, error: Exception) -> Response:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    _log.warning("the database did not answer: %s", " ".join(str(cause).split()))
+    return problem(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "The database does not answer at the moment.",
+        kind="urn:problem-type:catalog:database-unavailable",
+        title="The database does not answer",
+        headers={"Retry-After": "2"},
+    )

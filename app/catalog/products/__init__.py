@@ -1,0 +1,1 @@
+"""Products: what the catalogue is about."""

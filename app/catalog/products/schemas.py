@@ -1,0 +1,87 @@
+"""What is taken and given over HTTP."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+MAX_ID = 2**63 - 1
+_TAKEN = ConfigDict(extra="forbid")
+
+
+def _two_decimals(value: Decimal) -> Decimal:
+    # Adding zero turns -0.00, which nobody wants to pay, into 0.00.
+    return value.quantize(Decimal("0.01")) + Decimal(0)
+
+
+# No control characters: PostgreSQL cannot store NUL, and none of the others belongs in a name.
+Sku = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9][A-Z0-9-]{0,63}$", max_length=64)]
+Name = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$"),
+]
+Description = Annotated[
+    str, StringConstraints(max_length=10_000, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$")
+]
+Price = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=2), AfterValidator(_two_decimals)]
+Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+ProductId = Annotated[int, Field(ge=1, le=MAX_ID)]
+
+
+class ProductIn(BaseModel):
+    """A product as it is created or replaced."""
+
+    model_config = _TAKEN
+
+    sku: Sku = Field(description="Your own number of it; unique.", examples=["MUG-BLUE-350"])
+    name: Name = Field(examples=["Blue mug"])
+    description: Description = Field("", examples=["350 ml, dishwasher safe."])
+    price: Price = Field(description="With at most two decimals; best sent as a string.", examples=["12.50"])
+    currency: Currency = Field("EUR", description="ISO 4217.", examples=["EUR"])
+
+
+class ProductPatch(BaseModel):
+    """What is to change of a product; what is left out stays as it is."""
+
+    model_config = _TAKEN
+
+    # The defaults are never used: only fields that were sent are looked at. None itself is refused.
+    sku: Sku = Field("", validate_default=False)
+    name: Name = Field("", validate_default=False)
+    description: Description = Field("", validate_default=False)
+    price: Price = Field(Decimal(0), validate_default=False)
+    currency: Currency = Field("", validate_default=False)
+
+
+class ProductOut(BaseModel):
+    """A product as it is stored."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    sku: str
+    name: str
+    description: str
+    price: Decimal
+    currency: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class ProductPage(BaseModel):
+    """Some products, and how to get those after them."""
+
+    items: list[ProductOut]
+    next: str | None = Field(None, description="Path of the next page; null on the last one.")
+
+
+class ListParameters(BaseModel):
+    """How a list is asked for."""
+
+    model_config = _TAKEN
+
+    limit: int = Field(50, ge=1, le=200, description="Products on a page.")
+    cursor: str | None = Field(
+        None, max_length=100, description="From `next` of the page before. It means nothing by itself."
+    )

@@ -1,0 +1,177 @@
+"""What can be set, from where, and what is refused.
+
+Values come from the environment (`CATALOG_…`, and `DATABASE_URL` and `APP_RELEASE` as the deployment hands
+them over), then from the directory of systemd credentials, one file per field, named like the field.
+
+`python -m catalog.settings` prints what is in effect, with secrets masked.
+"""
+
+import difflib
+import os
+import re
+import sys
+from typing import Annotated, Literal
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
+
+PREFIX = "CATALOG_"
+# Handed over by the deployment under the names that every platform uses.
+PLAIN_NAMES = {"database_url": "DATABASE_URL", "release": "APP_RELEASE"}
+
+_DATABASE_SCHEMES = ("sqlite", "sqlite+aiosqlite", "postgresql", "postgresql+psycopg", "postgres")
+_API_KEY = re.compile(r"[A-Za-z0-9_.-]{1,64}:[0-9a-f]{64}")
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; the message says which one, and what would work."""
+
+
+class Settings(BaseSettings):
+    """Everything that may differ between two servers."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        # A refused secret must not end up in the journal.
+        hide_input_in_errors=True,
+    )
+
+    database_url: str = Field(
+        "sqlite:///catalog.db",
+        validation_alias=AliasChoices("database_url", "DATABASE_URL"),
+        repr=False,
+        description="SQLite file, or a PostgreSQL URL as libpq reads it.",
+    )
+    database_password: SecretStr | None = Field(
+        None, description="Password for a database URL that holds none. Meant to be a credential."
+    )
+    database_pool_size: int = Field(5, ge=1, le=1000, description="Connections that one worker may open.")
+    database_pool_timeout: float = Field(
+        5, gt=0, le=60, description="Seconds a request waits for a free connection before it gets 503."
+    )
+    database_connect_timeout: int = Field(
+        3, ge=2, le=60, description="Seconds to reach the server. libpq counts less than 2 as 2."
+    )
+    database_statement_timeout: float = Field(
+        10, gt=0, le=3600, description="Seconds after which PostgreSQL ends a statement of a request."
+    )
+    ready_timeout: float = Field(
+        2, gt=0, le=60, description="Seconds that /health/ready waits for the database."
+    )
+    api_keys: Annotated[dict[str, str], NoDecode] = Field(
+        default_factory=dict,
+        repr=False,
+        description="Who may write: `name:sha256` of each key, one per line or space. Empty: everybody.",
+    )
+    max_body: int = Field(1_000_000, ge=1_000, description="Largest request body in bytes; more gets 413.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
+    release: str = Field(
+        "unreleased",
+        validation_alias=AliasChoices("release", "APP_RELEASE"),
+        description="Id of the deployed release, shown by /version.",
+    )
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, url: str) -> str:
+        scheme = url.partition(":")[0]
+        if scheme not in _DATABASE_SCHEMES:
+            raise ValueError(
+                "write postgresql:///catalog?host=/run/postgresql, postgresql://user@host/catalog "
+                "or sqlite:////var/lib/catalog/catalog.db"
+            )
+        return url
+
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _split_api_keys(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        entries = value.split()
+        if not all(_API_KEY.fullmatch(entry) for entry in entries):
+            raise ValueError("write `name:sha256` entries; `python -m catalog.security name` makes one")
+        keys = dict(entry.split(":") for entry in entries)
+        if len(keys) != len(entries):
+            raise ValueError("two keys have the same name; a key being replaced needs a name of its own")
+        return keys
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read arguments, environment and credentials; a stray `.env` file must never win."""
+        directory = os.environ.get("CREDENTIALS_DIRECTORY")
+        if not directory:
+            return init_settings, env_settings
+        credentials = SecretsSettingsSource(settings_cls, secrets_dir=directory, env_prefix="")
+        return init_settings, env_settings, credentials
+
+
+def variable(field: str) -> str:
+    """Return the environment variable that sets `field`."""
+    return PLAIN_NAMES.get(field, PREFIX + field.upper())
+
+
+def load_settings() -> Settings:
+    """Read the settings of this process, or say in a sentence why they cannot be used."""
+    known = [variable(field) for field in Settings.model_fields]
+    for name in sorted(os.environ):
+        if name.startswith(PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}."
+            raise SettingsError(f"{name} is not a setting of this application: {hint}")
+    try:
+        return Settings()
+    except ValidationError as error:
+        problems = [
+            f"{variable(str(e['loc'][0]).lower())}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors(include_input=False, include_url=False)
+        ]
+        # `from None`: the original would repeat all of it, in a form for programmers.
+        raise SettingsError("; ".join(problems)) from None
+
+
+def masked(settings: Settings) -> dict[str, str]:
+    """Return what is in effect, by variable, fit to be printed."""
+    shown = {}
+    for field in Settings.model_fields:
+        value = getattr(settings, field)
+        if field == "database_url":
+            value = re.sub(r"(://[^:/?#@]*):[^@]*@", r"\1:****@", value)
+            value = re.sub(r"((?:^|[?&])(?:ssl)?password)=[^&]*", r"\1=****", value)
+        elif field == "api_keys":
+            value = " ".join(f"{name}:****" for name in value)
+        elif isinstance(value, SecretStr):
+            value = "****"
+        shown[variable(field)] = "" if value is None else str(value)
+    return shown
+
+
+def main() -> int:
+    """Print the effective settings."""
+    try:
+        settings = load_settings()
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 1
+    for name, value in masked(settings).items():
+        print(f"{name}={value}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,63 @@
+"""Runs migrations with the settings of the application, one process at a time."""
+
+import asyncio
+import logging
+
+from alembic import context
+from sqlalchemy import Connection, text
+
+from catalog import logs
+from catalog.database import Base, make_engine
+from catalog.products import models as products
+from catalog.settings import Settings, load_settings
+
+_log = logging.getLogger("catalog.migrations")
+# Any number, as long as it stays the same: it is the name of the lock.
+_LOCK = 0x636174616C6F67
+# Every table must be imported, or a comparison would want to drop it.
+_TABLES = [products.Product.__table__]
+
+
+def _migrate(connection: Connection) -> None:
+    context.configure(
+        connection=connection,
+        target_metadata=Base.metadata,
+        # SQLite cannot alter a table in place: it is copied.
+        render_as_batch=connection.dialect.name == "sqlite",
+        transaction_per_migration=True,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+async def _run(settings: Settings) -> None:
+    # A migration may take longer than a request: only waiting for locks is limited.
+    engine = make_engine(settings.model_copy(update={"database_statement_timeout": 3600}))
+    try:
+        async with engine.connect() as lock, engine.connect() as connection:
+            if engine.dialect.name == "postgresql":
+                await lock.execution_options(isolation_level="AUTOCOMMIT")
+                # Two that start at once: the second one waits, and finds nothing left to do.
+                await lock.execute(text("SELECT pg_advisory_lock(:name)"), {"name": _LOCK})
+                # A migration that waits for a table also stops everybody behind it in the queue.
+                await connection.execute(text("SET lock_timeout = '5s'"))
+                await connection.commit()
+            await connection.run_sync(_migrate)
+            await connection.commit()
+    finally:
+        # Ends the session that holds the lock.
+        await engine.dispose()
+
+
+def main() -> None:
+    """Run what the command line asked for."""
+    settings = context.config.attributes.get("settings")
+    if settings is None:
+        settings = load_settings()
+        logs.configure(settings.log_level)
+    if context.is_offline_mode():
+        raise SystemExit("this application has no offline migrations: give it a database")
+    asyncio.run(_run(settings))
+
+
+main()
