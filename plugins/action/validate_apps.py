@@ -1,0 +1,35 @@
+"""Refuse a wrong `apps` on the controller, before any machine is touched.
+
+    - name: Validate the applications
+      validate_apps:
+        apps: "{{ apps | default({}) }}"
+
+Reports everything that is wrong at once, each in one sentence.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
+
+from ansible.plugins.action import ActionBase
+from fastapi_metal.validation import problems
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
+    """The task's entry."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _VALID_ARGS = frozenset({"apps"})
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Fail with every problem that is found."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        found = problems(self._task.args.get("apps", {}), (task_vars or {}).get("groups"))
+        result["changed"] = False
+        if found:
+            result["failed"] = True
+            result["msg"] = "\n".join(found)
+        return result

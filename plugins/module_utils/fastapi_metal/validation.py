@@ -1,0 +1,313 @@
+"""Finds everything that is wrong with `apps`, before the first machine is touched."""
+
+import difflib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from .specs import Options, entry_options, plain
+
+FILE = "group_vars/all/apps.yml"
+NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
+DOMAIN = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
+MODULE = re.compile(r"[^\s:]+:[A-Za-z_][\w.]*(\(.*\))?", re.DOTALL)
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+SECRET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}")
+
+# Described in the design, and to be built: only `path` is there.
+SOURCES_TO_COME = ("git", "package", "archive")
+
+PLACEHOLDERS = {"", "changeme", "change-me", "change_me", "example", "secret", "password", "todo", "xxx"}
+
+# Users and directories of /run that Debian or the services of this project own.
+TAKEN = {
+    *(
+        "root",
+        "daemon",
+        "bin",
+        "sys",
+        "sync",
+        "games",
+        "man",
+        "lp",
+        "mail",
+        "news",
+        "uucp",
+        "proxy",
+        "backup",
+    ),
+    *("list", "irc", "nobody", "messagebus", "sshd", "www-data", "systemd-network", "systemd-resolve"),
+    *("systemd", "systemd-timesync", "systemd-journal", "nginx", "postgres", "postgresql", "prometheus"),
+    *("grafana", "certbot", "letsencrypt", "redis", "valkey", "admin", "user", "lock", "log", "udev", "dbus"),
+    *("credentials", "initctl", "mount", "shm", "sudo", "tmpfiles", "cron", "fastapi-metal", "release"),
+}
+
+# Set by the engine or by systemd for every process of a release.
+OURS = {"APP_NAME", "APP_RELEASE", "CREDENTIALS_DIRECTORY", "PROMETHEUS_MULTIPROC_DIR", "PATH"}
+
+
+def sentence(variable: str, wrong: str, way_out: str) -> str:
+    """Return the one sentence that every refusal has: what, where, and what would work."""
+    return f"`{variable}` in {FILE} {wrong}; {way_out}."
+
+
+def shown(value: Any) -> str:
+    """Return a value as a user would write it in YAML, on one line."""
+    return json.dumps(plain(value), ensure_ascii=False)
+
+
+def example(key: str, option: Mapping[str, Any]) -> str:
+    """Return `key: value` with a value that works."""
+    value = option.get("example", option.get("default"))
+    return f"`{key}: {value if isinstance(value, str) else shown(value)}`"
+
+
+def unknown_key(variable: str, key: str, options: Options) -> str:
+    """Return the sentence about a key that is none, with the ones that are."""
+    close = difflib.get_close_matches(key, options, n=1)
+    meant = f"did you mean `{close[0]}`? " if close else ""
+    return sentence(f"{variable}.{key}", "is not known", f"{meant}allowed here: {', '.join(sorted(options))}")
+
+
+def of_options(variable: str, entry: Mapping[str, Any], options: Options) -> Iterator[str]:
+    """Find unknown keys, missing keys and values of a wrong type, at any depth."""
+    for key in entry:
+        if key not in options:
+            yield unknown_key(variable, str(key), options)
+    for key, option in options.items():
+        path = f"{variable}.{key}"
+        value = entry.get(key)
+        if value is None:
+            if option.get("required"):
+                yield sentence(path, "is missing", f"add for example {example(key, option)}")
+        elif "options" in option and isinstance(value, Mapping):
+            yield from of_options(path, value, option["options"])
+        else:
+            checked = {name: rule for name, rule in option.items() if name != "options"}
+            if ArgumentSpecValidator({key: checked}).validate({key: plain(value)}).error_messages:
+                yield sentence(path, f"is {wrong_value(option, value)}", f"try {example(key, option)}")
+
+
+def wrong_value(option: Mapping[str, Any], value: Any) -> str:
+    """Return what is wrong with a value: its type, or that it is none of the choices."""
+    if "choices" in option:
+        return f"{shown(value)}, it must be one of {', '.join(option['choices'])}"
+    if value is not None and option.get("no_log"):
+        return "of a wrong type (its value is not shown)"
+    kind = {"int": "a whole number", "bool": "true or false", "dict": "a dictionary", "list": "a list"}
+    return f"{shown(value)}, it must be {kind.get(option['type'], 'a text')}"
+
+
+def of_name(name: str) -> Iterator[str]:
+    """Find a name that cannot be a Linux user, a unit and a directory."""
+    if not NAME.fullmatch(name):
+        yield sentence(
+            f"apps.{name}",
+            "has a name that cannot be a user and a unit",
+            "use up to 31 small letters, digits and `-`, beginning with a letter, for example `shop`",
+        )
+    elif name in TAKEN:
+        yield sentence(
+            f"apps.{name}", "has the name of a system user or service", f"use for example `{name}-app`"
+        )
+
+
+def of_source(variable: str, source: Any) -> Iterator[str]:
+    """Find a source that is not exactly one existing directory."""
+    if not isinstance(source, Mapping):
+        return
+    kinds = [key for key in ("path", *SOURCES_TO_COME) if key in source]
+    works = "use `path`, the directory of the code on the controller, as in `path: ../shop`"
+    if len(kinds) > 1:
+        yield sentence(variable, f"names {len(kinds)} sources ({', '.join(kinds)})", works)
+    elif not kinds:
+        yield sentence(variable, "names no source", works)
+    elif kinds[0] in SOURCES_TO_COME:
+        yield sentence(
+            f"{variable}.{kinds[0]}", "cannot be used: only `path` is supported in this version", works
+        )
+    elif not isinstance(source["path"], str) or not Path(source["path"]).is_dir():
+        yield sentence(
+            f"{variable}.path",
+            f"is {shown(source['path'])}, which is no directory on the controller",
+            'name one that exists, for example `path: "{{ inventory_dir }}/../../app"`',
+        )
+
+
+def of_texts(variable: str, app: Mapping[str, Any]) -> Iterator[str]:
+    """Find texts that have the right type and still cannot work."""
+    domains = [("domain", app.get("domain"))]
+    aliases = app.get("aliases")
+    domains += [("aliases", alias) for alias in aliases] if isinstance(aliases, list) else []
+    for key, domain in domains:
+        if isinstance(domain, str) and not DOMAIN.fullmatch(domain):
+            yield sentence(
+                f"{variable}.{key}",
+                f"is {shown(domain)}, which is no host name",
+                "use for example `shop.example.org`",
+            )
+    module = app.get("module")
+    if isinstance(module, str) and not MODULE.fullmatch(module):
+        yield sentence(
+            f"{variable}.module",
+            f"is {shown(module)}, which names no ASGI application",
+            "use `module:attribute` as in `shop.main:app` or a factory as in `shop.main:create_app()`",
+        )
+    health = app.get("health")
+    path = health.get("path") if isinstance(health, Mapping) else None
+    if isinstance(path, str) and not re.fullmatch(r"/[!-~]*", path):
+        yield sentence(
+            f"{variable}.health.path", f"is {shown(path)}", "begin it with `/`, as in `/health/ready`"
+        )
+    yield from of_paths(variable, app)
+
+
+def of_paths(variable: str, app: Mapping[str, Any]) -> Iterator[str]:
+    """Find directories that lead out of the place where they belong."""
+    state = app.get("state")
+    paths = [("workdir", app.get("workdir"), "backend")]
+    paths += [("state", item, "uploads") for item in state] if isinstance(state, list) else []
+    for key, path, works in paths:
+        if isinstance(path, str) and not re.fullmatch(r"(?!.*\.\.)[A-Za-z0-9_.][A-Za-z0-9_./-]*", path):
+            yield sentence(
+                f"{variable}.{key}",
+                f"is {shown(path)}, which leads elsewhere",
+                f"use a relative directory without spaces, as in `{works}`",
+            )
+
+
+def of_numbers(variable: str, app: Mapping[str, Any]) -> Iterator[str]:
+    """Find numbers that no machine can act on."""
+    server = app.get("server")
+    if isinstance(server, Mapping) and server.get("workers", "auto") != "auto":
+        workers = server["workers"]
+        if not re.fullmatch(r"[1-9][0-9]{0,2}", str(workers)):
+            yield sentence(
+                f"{variable}.server.workers", f"is {shown(workers)}", "use `auto` or a number from 1 to 999"
+            )
+    for path, smallest, works in (
+        (("keep_releases",), 2, 5),
+        (("health", "stable"), 1, 3),
+        (("health", "timeout"), 1, 60),
+        (("server", "timeout"), 1, 30),
+        (("server", "worker_memory"), 1, 200),
+        (("before_start_timeout",), 1, 600),
+    ):
+        value: Any = app
+        for key in path:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if isinstance(value, int) and value < smallest:
+            yield sentence(
+                f"{variable}.{'.'.join(path)}", f"is {value}", f"use {smallest} or more, for example {works}"
+            )
+    memory = app["limits"].get("memory") if isinstance(app.get("limits"), Mapping) else None
+    if isinstance(memory, str) and not re.fullmatch(r"([1-9][0-9]*[KMGT]?)?", memory):
+        yield sentence(f"{variable}.limits.memory", f"is {shown(memory)}", "use for example `512M` or `2G`")
+
+
+def of_environment(variable: str, env: Any) -> Iterator[str]:
+    """Find environment variables that a process could not get, or that the engine sets."""
+    for name, value in env.items() if isinstance(env, Mapping) else ():
+        if not VARIABLE.fullmatch(str(name)):
+            yield sentence(
+                f"{variable}.{name}", "is no name of an environment variable", "use letters, digits and `_`"
+            )
+        elif str(name) in OURS:
+            yield sentence(f"{variable}.{name}", "is set by the release itself", "choose another name")
+        elif isinstance(value, Mapping | list | tuple):
+            yield sentence(
+                f"{variable}.{name}",
+                "is no text",
+                f"write it as JSON in quotes, as in `{name}: '{shown(value)}'`",
+            )
+        elif isinstance(value, str) and "\0" in value:
+            yield sentence(f"{variable}.{name}", "holds a NUL character", "leave it out")
+
+
+def of_secrets(variable: str, secrets: Any) -> Iterator[str]:
+    """Find secrets that are placeholders, empty, or no texts."""
+    for name, value in secrets.items() if isinstance(secrets, Mapping) else ():
+        path = f"{variable}.{name}"
+        works = f'give it a value in the vault, as in `{name}: "{{{{ vault_{name} }}}}"`'
+        if not SECRET.fullmatch(str(name)):
+            yield sentence(path, "cannot be a file name", "use letters, digits, `_`, `-` and `.`")
+        elif isinstance(value, Mapping | list | tuple):
+            yield sentence(path, "is no text", works)
+        elif value is None or str(value).strip().lower() in PLACEHOLDERS:
+            yield sentence(path, "is empty or a placeholder", works)
+
+
+def of_entry(name: str, app: Any) -> Iterator[str]:
+    """Find everything that is wrong with one application by itself."""
+    variable = f"apps.{name}"
+    yield from of_name(name)
+    if not isinstance(app, Mapping):
+        yield sentence(variable, "is no dictionary", "give it at least `domain`, `source` and `module`")
+        return
+    options = entry_options()
+    source = app.get("source")
+    if isinstance(source, Mapping) and set(source) & set(SOURCES_TO_COME):
+        # Said once, by of_source, and better than "is not known".
+        app = {**app, "source": {key: value for key, value in source.items() if key not in SOURCES_TO_COME}}
+    yield from of_options(variable, app, options)
+    yield from of_source(f"{variable}.source", source)
+    yield from of_texts(variable, app)
+    yield from of_numbers(variable, app)
+    yield from of_environment(f"{variable}.env", app.get("env"))
+    yield from of_secrets(f"{variable}.secrets", app.get("secrets"))
+
+
+def names_of(app: Any) -> set[str]:
+    """Return the host names that one application answers to."""
+    if not isinstance(app, Mapping):
+        return set()
+    aliases = app.get("aliases")
+    names = [app.get("domain"), *(aliases if isinstance(aliases, list) else [])]
+    return {name.lower() for name in names if isinstance(name, str)}
+
+
+def of_shared_names(apps: Mapping[str, Any]) -> Iterator[str]:
+    """Find host names that two applications want."""
+    owners: dict[str, str] = {}
+    for name, app in apps.items():
+        for domain in sorted(names_of(app)):
+            if domain in owners:
+                yield sentence(
+                    f"apps.{name}.domain",
+                    f"or an alias of it is {domain}, which apps.{owners[domain]} has too",
+                    f"give each application names of its own, for example `{name}.example.org`",
+                )
+            else:
+                owners[domain] = str(name)
+
+
+def of_groups(apps: Mapping[str, Any], groups: Mapping[str, Any]) -> Iterator[str]:
+    """Find applications that no machine would run."""
+    for name, app in apps.items():
+        hosts = app.get("hosts", entry_options()["hosts"]["default"]) if isinstance(app, Mapping) else None
+        if isinstance(hosts, str) and hosts != "all" and not groups.get(hosts):
+            filled = sorted(group for group, members in groups.items() if members and group != "ungrouped")
+            yield sentence(
+                f"apps.{name}.hosts",
+                f"is {hosts}, a group without a machine in hosts.yml",
+                f"use one that has machines: {', '.join(filled) or 'there is none yet'}",
+            )
+
+
+def problems(apps: Any, groups: Mapping[str, Any] | None = None) -> list[str]:
+    """Return one sentence for each thing that is wrong with `apps`; none if nothing is."""
+    if not isinstance(apps, Mapping):
+        return [
+            sentence(
+                "apps", "is no dictionary", "write one entry per application, as in `apps: {shop: {...}}`"
+            )
+        ]
+    found = [text for name, app in apps.items() for text in of_entry(str(name), app)]
+    found += of_shared_names(apps)
+    if groups is not None:
+        found += of_groups(apps, groups)
+    return found
