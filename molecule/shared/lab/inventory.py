@@ -1,0 +1,62 @@
+"""What Ansible and other programs are told about a lab."""
+
+from typing import Any
+
+from lab import services, ssh
+from lab.state import Lab
+
+
+def info(lab: Lab) -> dict[str, Any]:
+    """Return all that one may want to know about a lab that is up."""
+    return {
+        "name": lab.name,
+        "gateway": lab.slot.gateway,
+        "gateway6": lab.slot.gateway6,
+        "bridge": lab.slot.bridge,
+        "subnet": lab.slot.subnet,
+        "subnet6": lab.slot.subnet6,
+        "state_dir": str(lab.directory),
+        "ssh_key": f"{lab.directory}/key",
+        "ssh_user": ssh.USER,
+        "known_hosts": f"{lab.directory}/known_hosts",
+        "ca_file": f"{lab.directory}/ca/ca.pem",
+        "acme_directory": services.acme_directory(lab),
+        "acme_root": f"{lab.directory}/acme-root.pem",
+        "grafana_apt_url": lab.apt["url"],
+        "grafana_apt_key_file": lab.apt["key_file"],
+        "grafana_standin": lab.apt["standin"],
+        "machines": {machine.name: lab.address(machine.name) for machine in lab.machines},
+        "machines6": {machine.name: lab.address6(machine.name) for machine in lab.machines},
+    }
+
+
+def ansible(lab: Lab) -> dict[str, Any]:
+    """Return the lab as a dynamic inventory."""
+    found: dict[str, Any] = {"_meta": {"hostvars": {}}}
+    for machine in lab.machines:
+        found["_meta"]["hostvars"][machine.name] = {
+            "ansible_host": lab.address(machine.name),
+            "lab_address6": lab.address6(machine.name),
+        }
+        for group in machine.groups:
+            found.setdefault(group, {"hosts": []})["hosts"].append(machine.name)
+    found["all"] = {
+        "hosts": [machine.name for machine in lab.machines],
+        "vars": {
+            "ansible_user": ssh.USER,
+            "ansible_ssh_private_key_file": f"{lab.directory}/key",
+            "ansible_ssh_common_args": " ".join(ssh.options(lab)),
+            # A kept connection to a machine of an earlier lab at the same address would hang.
+            "ansible_control_path_dir": f"{lab.directory}/ssh",
+            "lab_name": lab.name,
+            "lab_state_dir": str(lab.directory),
+            "lab_gateway": lab.slot.gateway,
+            "lab_ca_file": f"{lab.directory}/ca/ca.pem",
+            "lab_acme_directory": services.acme_directory(lab),
+            "lab_acme_root_file": f"{lab.directory}/acme-root.pem",
+            "lab_grafana_apt_url": lab.apt["url"],
+            "lab_grafana_apt_key_file": lab.apt["key_file"],
+            "lab_grafana_standin": lab.apt["standin"],
+        },
+    }
+    return found

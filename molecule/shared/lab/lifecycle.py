@@ -1,0 +1,188 @@
+"""Make a lab, take it down, and clean up after those who could not."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from lab import base, cgroup, clone, machine, mounts, network, paths, pki, services, state
+from lab.command import missing_packages, run
+from lab.errors import LabError
+from lab.lock import attempted, held
+from lab.machines import Machine
+from lab.process import ProcessId, boot_id
+from lab.slots import free_slot
+from lab.state import Lab
+from lab.steps import Steps, note
+
+SPACE = 1 << 30  # what a machine may write while roles install packages on it
+
+
+def require_host(machines: list[Machine]) -> None:
+    """Refuse with one sentence what cannot work on this host."""
+    if os.geteuid() != 0:
+        raise LabError("the lab boots machines and makes a bridge: run it as root (sudo bin/lab ...)")
+    missing = missing_packages()
+    if missing:
+        packages = " ".join(sorted(set(missing.values())))
+        raise LabError(
+            f"{', '.join(sorted(missing))} missing: `apt-get install {packages}`, or run bin/setup"
+        )
+    paths.state().mkdir(parents=True, exist_ok=True)
+    needed = SPACE * len(machines)
+    free = shutil.disk_usage(paths.state()).free
+    if free < needed:
+        raise LabError(
+            f"{paths.state()} has {free / 2**30:.1f} GB free and {len(machines)} machine(s) need "
+            f"{needed / 2**30:.0f} GB: set FASTAPI_METAL_STATE to a directory on a larger disk"
+        )
+
+
+def up(name: str, machines: list[Machine], owner: ProcessId | None) -> Lab:
+    """Make the lab; one of that name, whole or half made, is taken down first."""
+    require_host(machines)
+    with state.locked(name):
+        reap(except_for=name)
+        if name in state.names():
+            take_down(name)
+        try:
+            return _make(name, machines, owner)
+        except BaseException:
+            note(f"taking down what was made of the lab '{name}'")
+            take_down(name)
+            raise
+
+
+def _make(name: str, machines: list[Machine], owner: ProcessId | None) -> Lab:
+    suites = sorted({entry.suite for entry in machines})
+    steps = Steps(len(suites) + 4)
+    for suite in suites:
+        what = "Use the cached" if base.image(suite).is_dir() else "Build the (once, about a minute)"
+        with steps.step(f"{what} base image {base.image(suite).name}"):
+            base.ensure(suite, note)
+    with steps.step("Make the network"):
+        lab = _allocate(name, machines, owner)
+    with steps.step("Start DNS, the ACME server and the apt repository"):
+        _start_services(lab)
+    with steps.step(f"Clone {len(machines)} machine(s)"):
+        run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"lab {name}", "-f", f"{lab.directory}/key"]
+        )
+        for entry in machines:
+            clone.personalise(lab, entry, clone.mount(lab, entry))
+    with steps.step(f"Boot {', '.join(entry.name for entry in machines)}"):
+        booting = [(entry, machine.boot(lab, entry)) for entry in machines]
+        for entry, process in booting:
+            machine.wait(lab, entry, process)
+        services.fetch_acme_root(lab)
+        lab.complete = True
+        lab.save()
+    return lab
+
+
+def _allocate(name: str, machines: list[Machine], owner: ProcessId | None) -> Lab:
+    """Take a free slot and make its bridge, before another lab can look."""
+    with held(paths.HOST_LOCK):
+        claimed = [other.slot.number for other in map(state.load, state.names()) if other is not None]
+        slot = free_slot(claimed, network.interfaces(), network.networks())
+        lab = Lab(
+            name=name,
+            slot=slot,
+            mtu=network.uplink_mtu(),
+            machines=machines,
+            cgroups=cgroup.lab_directories(slot.bridge),
+            boot_id=boot_id(),
+            project=str(paths.PROJECT),
+            owner=owner,
+        )
+        lab.save()
+        network.up(slot, lab.mtu)
+    return lab
+
+
+def _start_services(lab: Lab) -> None:
+    (lab.directory / "ssh").mkdir(mode=0o700)
+    pki.make(lab.directory / "ca", lab.slot, services.names_of_gateway())
+    (lab.directory / "hosts").write_text(services.hosts_file(lab))
+    (lab.directory / "pebble.json").write_text(services.pebble_config(lab))
+    services.start(lab, "dnsmasq", services.dnsmasq(lab))
+    services.start(lab, "pebble", services.pebble(lab))
+    services.prepare_apt(lab)
+    if lab.apt["standin"]:
+        services.start(lab, "apt", services.http_server(lab))
+
+
+def down(name: str) -> None:
+    """Remove every trace of a lab."""
+    with state.locked(name):
+        if name not in state.names():
+            raise LabError(f"there is no lab '{name}': `bin/lab list` shows which there are")
+        take_down(name)
+
+
+def take_down(name: str) -> None:
+    """Remove every trace of a lab, whatever state it is in; safe to repeat after any interruption."""
+    directory = paths.lab(name)
+    with _uninterrupted():
+        lab = state.load(name)
+        if lab is not None:
+            _end_connections(lab)
+            cgroup.kill(lab.cgroups)
+        for point in mounts.under(directory):
+            if subprocess.run(["umount", str(point)], check=False, capture_output=True).returncode != 0:
+                run(["umount", "--lazy", str(point)])
+        if lab is not None:
+            with held(paths.HOST_LOCK):
+                network.down(lab.slot)
+            cgroup.remove(lab.cgroups)
+            for entry in lab.machines:
+                machine.forget(lab.slot.container(entry.name))
+        if mounts.under(directory):
+            raise LabError(f"something is still mounted in {directory}: `umount` it, then repeat")
+        if directory.exists():
+            # The state goes last: should this be interrupted, the next one knows what there was.
+            for path in sorted(directory.iterdir(), key=lambda path: path.name == "lab.json"):
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+            directory.rmdir()
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C wait until cleaning up is done."""
+    import signal
+
+    kept = {
+        number: signal.signal(number, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+
+
+def _end_connections(lab: Lab) -> None:
+    """End the SSH connections that Ansible keeps open to the machines."""
+    for path in (lab.directory / "ssh").glob("*"):
+        subprocess.run(["ssh", "-O", "exit", "-S", str(path), "lab"], check=False, capture_output=True)
+
+
+def reap(except_for: str | None = None) -> list[str]:
+    """Take down the labs that nobody needs any more; one that another command works on is left alone."""
+    reaped = []
+    for name in state.names():
+        if name == except_for:
+            continue
+        with attempted(state.lock_path(name)) as mine:
+            if not mine or not paths.lab(name).exists():
+                continue
+            lab = state.load(name)
+            why = "it was never begun in earnest" if lab is None else lab.dead()
+            if why is not None:
+                note(f"removing the lab '{name}': {why}")
+                take_down(name)
+                reaped.append(name)
+    return reaped

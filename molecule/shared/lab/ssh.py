@@ -1,0 +1,57 @@
+"""Reach a machine as its administrator would."""
+
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+
+from lab.errors import LabError
+from lab.state import Lab
+
+USER = "admin"
+
+
+def options(lab: Lab) -> list[str]:
+    """Return the options that tie a connection to this lab's keys and to nothing of the caller's."""
+    return [
+        *("-o", f"UserKnownHostsFile={lab.directory}/known_hosts"),
+        *("-o", "GlobalKnownHostsFile=/dev/null"),
+        *("-o", "StrictHostKeyChecking=yes"),
+        *("-o", "IdentitiesOnly=yes"),
+    ]
+
+
+def command(lab: Lab, machine: str, argv: list[str], extra: list[str] | None = None) -> list[str]:
+    """Return the ssh command line that runs argv on the machine, or a shell without argv."""
+    key = [
+        "-i",
+        f"{lab.directory}/key",
+        "-o",
+        "BatchMode=yes",
+        "-o",
+        "LogLevel=ERROR",
+        "-o",
+        "ControlPath=none",
+    ]
+    return ["ssh", "-F", "none", *key, *options(lab), *(extra or []), f"{USER}@{lab.address(machine)}", *argv]
+
+
+def answers(lab: Lab, machine: str) -> bool:
+    """Tell whether a login works now; while the machine still boots, it is refused."""
+    try:
+        socket.create_connection((lab.address(machine), 22), timeout=1).close()
+    except OSError:
+        return False
+    argv = command(lab, machine, ["true"], ["-o", "ConnectTimeout=2"])
+    return subprocess.run(argv, check=False, stdin=subprocess.DEVNULL, capture_output=True).returncode == 0
+
+
+def wait(lab: Lab, machine: str, seconds: float, alive: Callable[[], None]) -> None:
+    """Return when a login works; `alive` raises if there is nothing to wait for any more."""
+    end = time.monotonic() + seconds
+    while not answers(lab, machine):
+        alive()
+        if time.monotonic() > end:
+            log = lab.machine_directory(lab.machine(machine)) / "console.log"
+            raise LabError(f"machine {machine} gave no login within {seconds:.0f} s: its console is in {log}")
+        time.sleep(0.1)

@@ -1,0 +1,131 @@
+"""What is remembered about a lab between two commands, in its lab.json."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lab import paths
+from lab.errors import LabError
+from lab.lock import held
+from lab.machines import Machine
+from lab.process import ProcessId, boot_id, identify
+from lab.slots import Slot
+from lab.steps import note
+from lab.supervise import write
+
+
+@dataclass
+class Lab:
+    """One lab, up or being made."""
+
+    name: str
+    slot: Slot
+    mtu: int
+    machines: list[Machine]
+    cgroups: list[Path]
+    boot_id: str
+    project: str
+    owner: ProcessId | None = None
+    complete: bool = False
+    apt: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def directory(self) -> Path:
+        """Everything of this lab on disk."""
+        return paths.lab(self.name)
+
+    def machine_directory(self, machine: Machine) -> Path:
+        """Everything of one machine on disk."""
+        return self.directory / "machines" / machine.name
+
+    def index(self, name: str) -> int:
+        """Return the place of a machine in the list; its address follows from it."""
+        for index, machine in enumerate(self.machines):
+            if machine.name == name:
+                return index
+        names = ", ".join(machine.name for machine in self.machines)
+        raise LabError(f"the lab '{self.name}' has no machine '{name}': it has {names}")
+
+    def machine(self, name: str) -> Machine:
+        """Return a machine by its name."""
+        return self.machines[self.index(name)]
+
+    def address(self, name: str) -> str:
+        """Return a machine's IPv4 address."""
+        return self.slot.address(self.index(name))
+
+    def address6(self, name: str) -> str:
+        """Return a machine's IPv6 address."""
+        return self.slot.address6(self.index(name))
+
+    def dead(self) -> str | None:
+        """Say why nobody needs this lab any more, or None while somebody may."""
+        if self.boot_id != boot_id():
+            return "the host was restarted since"
+        if not self.complete:
+            return "it was never finished"
+        if self.owner is not None and not self.owner.alive():
+            return f"its owner, process {self.owner.pid}, is gone"
+        return None
+
+    def save(self) -> None:
+        """Write the state in one step."""
+        document = asdict(self)
+        document["slot"] = self.slot.number
+        document["cgroups"] = [str(path) for path in self.cgroups]
+        self.directory.mkdir(parents=True, exist_ok=True)
+        write(self.directory / "lab.json", json.dumps(document, indent=2) + "\n")
+
+
+def load(name: str) -> Lab | None:
+    """Return a lab's state, or None if there is none of that name (or its making ended before it was written)."""
+    try:
+        document = json.loads((paths.lab(name) / "lab.json").read_text())
+    except FileNotFoundError:
+        return None
+    document["slot"] = Slot(document["slot"])
+    document["machines"] = [Machine(**entry) for entry in document["machines"]]
+    document["cgroups"] = [Path(path) for path in document["cgroups"]]
+    document["owner"] = ProcessId(**document["owner"]) if document["owner"] else None
+    return Lab(**document)
+
+
+def running(name: str) -> Lab:
+    """Return a lab that is up; otherwise say how to get one."""
+    found = load(name)
+    if found is None or not found.complete or found.boot_id != boot_id():
+        raise LabError(f"no lab '{name}' is up: `bin/lab up {name} --machines FILE` makes one")
+    return found
+
+
+def names() -> list[str]:
+    """Return every lab that has a directory, whole or not."""
+    directory = paths.state() / "labs"
+    return sorted(path.name for path in directory.iterdir()) if directory.is_dir() else []
+
+
+def lock_path(name: str) -> Path:
+    """The lock of one lab's name; it stays when the lab goes."""
+    return paths.state() / "locks" / f"{name}.lock"
+
+
+@contextmanager
+def locked(name: str) -> Iterator[None]:
+    """Be the only command that changes this lab."""
+    with held(lock_path(name), lambda: note(f"another command works on the lab '{name}': waiting for it")):
+        yield
+
+
+def owner_from_environment() -> ProcessId | None:
+    """Return the process that LAB_OWNER_PID names."""
+    text = os.environ.get("LAB_OWNER_PID", "")
+    if not text:
+        return None
+    owner = identify(int(text)) if text.isdigit() else None
+    if owner is None:
+        raise LabError(f"LAB_OWNER_PID={text} is not a running process: unset it, or give the number of one")
+    return owner
