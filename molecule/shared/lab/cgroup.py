@@ -76,7 +76,7 @@ def make(directories: list[Path], part: str) -> list[Path]:
 
 
 def _delegate(directory: Path) -> None:
-    """On cgroup v2, offer controllers to children; refused where processes sit, then limits are not available."""
+    """On cgroup v2, offer controllers to children; refused where processes sit, then there are no limits."""
     control = directory / "cgroup.subtree_control"
     if not control.exists():
         return

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from lab import inventory, lifecycle, machine, process, ssh, state
+from lab import inventory, lifecycle, machine, paths, ssh, state
 from lab.errors import LabError
-from lab.machines import load
+from lab.machines import Machine, load
 from lab.steps import note
 
-NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,40}")
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
 
 
 def main(argv: list[str]) -> int:
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--machines", type=Path, required=True, metavar="FILE", help="YAML list of machines")
     sub = command("down", _down, "remove every trace of a lab")
     sub.add_argument("name", type=_name, nargs="?")
-    sub.add_argument("--all", action="store_true", help="of every lab")
+    sub.add_argument("--all", action="store_true", help="of every lab of this checkout")
     command("list", _list, "show the labs there are")
     command("reap", _reap, "remove the labs that dead or interrupted runs left")
     sub = command("info", _info, "print what there is to know about a lab, as JSON")
@@ -109,23 +109,26 @@ def _down(arguments: argparse.Namespace) -> None:
     if arguments.all == (arguments.name is not None):
         raise LabError("say which lab: `bin/lab down NAME`, or `bin/lab down --all`")
     lifecycle.require_host([])
-    for name in state.names() if arguments.all else [arguments.name]:
+    mine = [key.rpartition(".")[0] for key in state.all_keys()]
+    mine = [name for name in mine if paths.key(name) in state.all_keys()]
+    for name in mine if arguments.all else [arguments.name]:
         lifecycle.down(name)
         note(f"The lab '{name}' is gone")
 
 
 def _list(_arguments: argparse.Namespace) -> None:
-    for name in state.names():
-        lab = state.load(name)
+    for key in state.all_keys():
+        lab = state.load(key)
         if lab is None:
-            note(f"{name}: half made, `bin/lab reap` removes it")
+            note(f"{key}: half made, `bin/lab reap` removes it")
             continue
         machines = " ".join(
             f"{entry.name}={lab.address(entry.name)}{'' if machine.is_running(lab, entry) else '(off)'}"
             for entry in lab.machines
         )
         owner = f", owner {lab.owner.pid}" if lab.owner else ""
-        note(f"{name}: {lab.dead() or 'up'}{owner}, {lab.slot.subnet}: {machines}")
+        owner += "" if lab.project == str(paths.PROJECT) else f", of {lab.project}"
+        note(f"{lab.name}: {lab.dead() or 'up'}{owner}, {lab.slot.subnet}: {machines}")
 
 
 def _reap(_arguments: argparse.Namespace) -> None:
@@ -154,7 +157,7 @@ def _ssh(arguments: argparse.Namespace) -> None:
 
 
 def _power(arguments: argparse.Namespace) -> None:
-    action: Callable[[state.Lab, machine.Machine], None] = getattr(machine, arguments.action)
+    action: Callable[[state.Lab, Machine], None] = getattr(machine, arguments.action)
     began = time.monotonic()
     with state.locked(arguments.name):
         lab = state.running(arguments.name)

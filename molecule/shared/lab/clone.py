@@ -1,4 +1,4 @@
-"""A machine's disk: a thin layer over the base image (or over a snapshot), with its own identity written in."""
+"""A machine's disk: a thin layer over the base image or a snapshot, with its own identity written in."""
 
 import os
 import shutil
@@ -6,15 +6,13 @@ import subprocess
 import uuid
 from pathlib import Path
 
-from lab import base, meminfo, mounts, paths
+from lab import authorities, base, meminfo, mounts, paths
 from lab.command import run
 from lab.errors import LabError
 from lab.machines import Machine, memory_bytes
 from lab.services import DOMAIN
 from lab.state import Lab
 from lab.supervise import write
-
-HOST_AUTHORITIES = Path("/usr/local/share/ca-certificates")
 
 
 def snapshot_directory(name: str) -> Path:
@@ -25,7 +23,7 @@ def snapshot_directory(name: str) -> Path:
 def layers(machine: Machine) -> list[Path]:
     """Return the read-only layers under a machine, uppermost first."""
     if machine.snapshot is None:
-        return [base.image(machine.suite)]
+        return base.layers(machine.suite)
     directory = snapshot_directory(machine.snapshot)
     if not directory.is_dir():
         have = ", ".join(sorted(path.name for path in directory.parent.glob("*/"))) or "none"
@@ -33,7 +31,7 @@ def layers(machine: Machine) -> list[Path]:
             f"machine {machine.name}: there is no snapshot '{machine.snapshot}' (there are: {have}): "
             f"`bin/lab snapshot LAB MACHINE {machine.snapshot}` takes one"
         )
-    return [directory / "upper", Path((directory / "base").read_text().strip())]
+    return [directory / "upper", *base.snapshot_layers(directory)]
 
 
 def mount(lab: Lab, machine: Machine) -> Path:
@@ -66,7 +64,7 @@ def personalise(lab: Lab, machine: Machine, root: Path) -> None:
         # sshd of Debian 13 locks out an address that scans it; in the lab that is the controller.
         put(root / "etc/ssh/sshd_config.d/10-lab.conf", f"PerSourcePenaltyExemptList {lab.slot.gateway}\n")
     _keys(lab, machine, root)
-    _authorities(root)
+    authorities.give(root)
     (root / "usr/local/lib/lab/meminfo").unlink(missing_ok=True)
     set_memory(lab, machine, root)
 
@@ -118,18 +116,6 @@ def _keys(lab: Lab, machine: Machine, root: Path) -> None:
         lines.write(f"{names} {kind} {public}\n")
 
 
-def _authorities(root: Path) -> None:
-    """Let the machine trust the extra authorities of the host, such as a company proxy's."""
-    own = sorted(HOST_AUTHORITIES.glob("**/*.crt")) if HOST_AUTHORITIES.is_dir() else []
-    if not own:
-        return
-    for certificate in own:
-        target = root / "usr/local/share/ca-certificates" / certificate.relative_to(HOST_AUTHORITIES)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(certificate, target)
-    run(["chroot", str(root), "update-ca-certificates"])
-
-
 def set_memory(lab: Lab, machine: Machine, root: Path) -> None:
     """Note the limit of a new machine, and let its /proc/meminfo say so."""
     if machine.memory is not None:
@@ -146,14 +132,13 @@ def take_snapshot(lab: Lab, machine: Machine, name: str) -> Path:
     new.mkdir(parents=True)
     # -a keeps owners, times and the overlay's own attributes, which say what was deleted.
     upper = lab.machine_directory(machine) / "upper"
-    lower = layers(machine)
     subprocess.run(["sync", "-f", str(upper)], check=False)
-    if len(lower) > 1:
+    if machine.snapshot is not None:
         raise LabError(
             f"machine {machine.name} stands on a snapshot itself: take snapshots of first-hand machines only"
         )
     run(["cp", "-a", "--reflink=auto", str(upper), str(new / "upper")])
-    write(new / "base", f"{lower[0]}\n")
+    write(new / "layers", "".join(f"{path}\n" for path in layers(machine)))
     old = target.with_name(f".{name}.old")
     if target.is_dir():
         if mounts.in_use(target):

@@ -18,6 +18,7 @@ def info(lab: Lab) -> dict[str, Any]:
         "state_dir": str(lab.directory),
         "ssh_key": f"{lab.directory}/key",
         "ssh_user": ssh.USER,
+        "ssh_config": f"{lab.directory}/ssh_config",
         "known_hosts": f"{lab.directory}/known_hosts",
         "ca_file": f"{lab.directory}/ca/ca.pem",
         "acme_directory": services.acme_directory(lab),
@@ -36,6 +37,9 @@ def ansible(lab: Lab) -> dict[str, Any]:
     for machine in lab.machines:
         found["_meta"]["hostvars"][machine.name] = {
             "ansible_host": lab.address(machine.name),
+            # A connection kept to a machine of an earlier lab at the same address would hang: this one is
+            # ended together with its machine.
+            "ansible_control_path": str(lab.sockets / lab.address(machine.name)),
             "lab_address6": lab.address6(machine.name),
         }
         for group in machine.groups:
@@ -46,8 +50,6 @@ def ansible(lab: Lab) -> dict[str, Any]:
             "ansible_user": ssh.USER,
             "ansible_ssh_private_key_file": f"{lab.directory}/key",
             "ansible_ssh_common_args": " ".join(ssh.options(lab)),
-            # A kept connection to a machine of an earlier lab at the same address would hang.
-            "ansible_control_path_dir": f"{lab.directory}/ssh",
             "lab_name": lab.name,
             "lab_state_dir": str(lab.directory),
             "lab_gateway": lab.slot.gateway,

@@ -39,9 +39,8 @@ def start(
             cgroup.limit_memory(join, memory)
     argv = [*fence, sys.executable, "-m", "lab.launch", str(os.getpid()), *map(str, join), "--", *argv]
     environment = {**os.environ, "PYTHONPATH": str(paths.SHARED), "PYTHONDONTWRITEBYTECODE": "1"}
-    # An owner is the owner of the lab, not of what runs in it; NOTIFY_SOCKET would reach the caller's service manager.
-    for name in ("LAB_OWNER_PID", "NOTIFY_SOCKET"):
-        environment.pop(name, None)
+    # Left in, it would let systemd-nspawn report to the service manager of the caller.
+    environment.pop("NOTIFY_SOCKET", None)
     with log.open("ab") as messages:
         return subprocess.Popen(
             argv,

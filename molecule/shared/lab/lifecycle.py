@@ -3,11 +3,11 @@
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
-from lab import base, cgroup, clone, machine, mounts, network, paths, pki, services, state
+from lab import base, cgroup, clone, machine, mounts, network, paths, pki, services, ssh, state
 from lab.command import missing_packages, run
 from lab.errors import LabError
 from lab.lock import attempted, held
@@ -44,14 +44,14 @@ def up(name: str, machines: list[Machine], owner: ProcessId | None) -> Lab:
     """Make the lab; one of that name, whole or half made, is taken down first."""
     require_host(machines)
     with state.locked(name):
-        reap(except_for=name)
-        if name in state.names():
-            take_down(name)
+        reap(except_for=paths.key(name))
+        if paths.key(name) in state.all_keys():
+            take_down(paths.key(name))
         try:
             return _make(name, machines, owner)
         except BaseException:
             note(f"taking down what was made of the lab '{name}'")
-            take_down(name)
+            take_down(paths.key(name))
             raise
 
 
@@ -59,7 +59,7 @@ def _make(name: str, machines: list[Machine], owner: ProcessId | None) -> Lab:
     suites = sorted({entry.suite for entry in machines})
     steps = Steps(len(suites) + 4)
     for suite in suites:
-        what = "Use the cached" if base.image(suite).is_dir() else "Build the (once, about a minute)"
+        what = "Use the cached" if base.built(suite) else "Build, once for all labs, the"
         with steps.step(f"{what} base image {base.image(suite).name}"):
             base.ensure(suite, note)
     with steps.step("Make the network"):
@@ -85,7 +85,7 @@ def _make(name: str, machines: list[Machine], owner: ProcessId | None) -> Lab:
 def _allocate(name: str, machines: list[Machine], owner: ProcessId | None) -> Lab:
     """Take a free slot and make its bridge, before another lab can look."""
     with held(paths.HOST_LOCK):
-        claimed = [other.slot.number for other in map(state.load, state.names()) if other is not None]
+        claimed = [other.slot.number for other in map(state.load, state.keys()) if other is not None]
         slot = free_slot(claimed, network.interfaces(), network.networks())
         lab = Lab(
             name=name,
@@ -103,7 +103,7 @@ def _allocate(name: str, machines: list[Machine], owner: ProcessId | None) -> La
 
 
 def _start_services(lab: Lab) -> None:
-    (lab.directory / "ssh").mkdir(mode=0o700)
+    lab.sockets.mkdir(mode=0o700, parents=True, exist_ok=True)
     pki.make(lab.directory / "ca", lab.slot, services.names_of_gateway())
     (lab.directory / "hosts").write_text(services.hosts_file(lab))
     (lab.directory / "pebble.json").write_text(services.pebble_config(lab))
@@ -117,18 +117,19 @@ def _start_services(lab: Lab) -> None:
 def down(name: str) -> None:
     """Remove every trace of a lab."""
     with state.locked(name):
-        if name not in state.names():
+        if paths.key(name) not in state.all_keys():
             raise LabError(f"there is no lab '{name}': `bin/lab list` shows which there are")
-        take_down(name)
+        take_down(paths.key(name))
 
 
-def take_down(name: str) -> None:
+def take_down(key: str) -> None:
     """Remove every trace of a lab, whatever state it is in; safe to repeat after any interruption."""
-    directory = paths.lab(name)
+    directory = paths.lab(key).resolve()
     with _uninterrupted():
-        lab = state.load(name)
+        lab = state.load(key)
         if lab is not None:
-            _end_connections(lab)
+            for entry in lab.machines:
+                ssh.end_connection(lab, entry.name)
             cgroup.kill(lab.cgroups)
         for point in mounts.under(directory):
             if subprocess.run(["umount", str(point)], check=False, capture_output=True).returncode != 0:
@@ -137,22 +138,23 @@ def take_down(name: str) -> None:
             with held(paths.HOST_LOCK):
                 network.down(lab.slot)
             cgroup.remove(lab.cgroups)
+            shutil.rmtree(lab.sockets, ignore_errors=True)
             for entry in lab.machines:
                 machine.forget(lab.slot.container(entry.name))
         if mounts.under(directory):
             raise LabError(f"something is still mounted in {directory}: `umount` it, then repeat")
         if directory.exists():
             # The state goes last: should this be interrupted, the next one knows what there was.
-            for path in sorted(directory.iterdir(), key=lambda path: path.name == "lab.json"):
+            for path in sorted(directory.iterdir(), key=lambda entry: entry.name == "lab.json"):
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
             directory.rmdir()
+        if paths.lab(key).is_symlink():
+            paths.lab(key).unlink()
 
 
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
     """Let Ctrl-C wait until cleaning up is done."""
-    import signal
-
     kept = {
         number: signal.signal(number, signal.SIG_IGN)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -164,25 +166,19 @@ def _uninterrupted() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _end_connections(lab: Lab) -> None:
-    """End the SSH connections that Ansible keeps open to the machines."""
-    for path in (lab.directory / "ssh").glob("*"):
-        subprocess.run(["ssh", "-O", "exit", "-S", str(path), "lab"], check=False, capture_output=True)
-
-
 def reap(except_for: str | None = None) -> list[str]:
     """Take down the labs that nobody needs any more; one that another command works on is left alone."""
     reaped = []
-    for name in state.names():
-        if name == except_for:
+    for key in state.all_keys():
+        if key == except_for:
             continue
-        with attempted(state.lock_path(name)) as mine:
-            if not mine or not paths.lab(name).exists():
+        with attempted(paths.lock(key)) as mine:
+            if not mine or not paths.lab(key).exists():
                 continue
-            lab = state.load(name)
-            why = "it was never begun in earnest" if lab is None else lab.dead()
+            lab = state.load(key)
+            why = "nothing of it was made yet" if lab is None else lab.dead()
             if why is not None:
-                note(f"removing the lab '{name}': {why}")
-                take_down(name)
-                reaped.append(name)
+                note(f"removing the lab '{key if lab is None else lab.name}': {why}")
+                take_down(key)
+                reaped.append(key)
     return reaped

@@ -112,9 +112,8 @@ def stop(lab: Lab, machine: Machine, seconds: float = 90) -> None:
     end = time.monotonic() + seconds
     while process.alive():
         if time.monotonic() > end:
-            raise LabError(
-                f"machine {machine.name} is still shutting down after {seconds:.0f} s: `bin/lab kill` cuts it off"
-            )
+            way_out = f"`bin/lab kill {lab.name} {machine.name}` cuts it off"
+            raise LabError(f"machine {machine.name} is still shutting down after {seconds:.0f} s: {way_out}")
         time.sleep(0.05)
     cgroup.kill(cgroups(lab, machine))
 
@@ -123,6 +122,7 @@ def start(lab: Lab, machine: Machine) -> None:
     """Boot a machine that is off and wait for it."""
     if is_running(lab, machine):
         raise LabError(f"machine {machine.name} is on already")
+    ssh.end_connection(lab, machine.name)
     wait(lab, machine, boot(lab, machine))
 
 
@@ -140,6 +140,7 @@ def reboot(lab: Lab, machine: Machine) -> None:
         if time.monotonic() > end:
             raise LabError(f"machine {machine.name} did not go down for the reboot within 90 s")
         time.sleep(0.05)
+    ssh.end_connection(lab, machine.name)
     wait(lab, machine)
 
 

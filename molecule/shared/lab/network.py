@@ -3,12 +3,13 @@
 import json
 from pathlib import Path
 
+from lab import paths
 from lab.command import run
 from lab.slots import Slot
 
 FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 # Holds what ip_forward was before the first lab; gone with the last one.
-FORWARD_BEFORE = Path("/run/fastapi-metal-ip-forward")
+FORWARD_BEFORE = paths.RUN / "ip_forward"
 
 
 def interfaces() -> list[str]:

@@ -48,8 +48,8 @@ def parent(pid: int) -> int:
     return int(text.rpartition(")")[2].split()[1])
 
 
-def ancestor_running(program: str, argument: str) -> int | None:
-    """Return the nearest ancestor whose command line holds this program and argument."""
+def ancestor_running(program: str, argument: str, unless: str) -> int | None:
+    """Return the nearest ancestor that is this program with this argument, and without the other one."""
     pid = os.getppid()
     while pid > 1:
         try:
@@ -57,6 +57,6 @@ def ancestor_running(program: str, argument: str) -> int | None:
         except (FileNotFoundError, ProcessLookupError):
             return None
         if argument in argv and any(Path(part).name == program for part in argv[:3]):
-            return pid
+            return None if unless in argv else pid
         pid = parent(pid)
     return None

@@ -21,6 +21,8 @@ ACME_PORT = 14000
 ACME_ADMIN_PORT = 15000
 APT_PORT = 8080
 VENDOR = "https://apt.grafana.com"
+VENDOR_RELEASE = "https://apt.grafana.com/dists/stable/InRelease"
+VENDOR_KEY = "https://apt.grafana.com/gpg.key"
 
 
 def hosts_file(lab: Lab) -> str:
@@ -126,7 +128,7 @@ def fetch_acme_root(lab: Lab, seconds: float = 15) -> None:
 def vendor_answers() -> bool:
     """Tell whether Grafana's own repository can be reached from here."""
     try:
-        with urllib.request.urlopen(f"{VENDOR}/dists/stable/InRelease", timeout=3) as answer:
+        with urllib.request.urlopen(VENDOR_RELEASE, timeout=3) as answer:
             return bool(answer.status == 200 and answer.read(64).startswith(b"-----BEGIN PGP SIGNED MESSAGE"))
     except (OSError, urllib.error.URLError):
         return False
@@ -136,7 +138,7 @@ def prepare_apt(lab: Lab) -> str:
     """Choose where the machines get Grafana from, and return a sentence about it."""
     if vendor_answers():
         key = lab.directory / "grafana.asc"
-        with urllib.request.urlopen(f"{VENDOR}/gpg.key", timeout=10) as answer:
+        with urllib.request.urlopen(VENDOR_KEY, timeout=10) as answer:
             key.write_bytes(answer.read())
         lab.apt = {"url": VENDOR, "key_file": str(key), "standin": False}
         return "Grafana comes from its vendor's repository"

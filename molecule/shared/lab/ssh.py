@@ -21,6 +21,27 @@ def options(lab: Lab) -> list[str]:
     ]
 
 
+def config(lab: Lab) -> str:
+    """Return an ssh_config that knows the machines by name, for programs that take one."""
+    common = "".join(f"  {option.replace('=', ' ', 1)}\n" for option in options(lab) if option != "-o")
+    text = ""
+    for machine in lab.machines:
+        address = lab.address(machine.name)
+        text += (
+            f"Host {machine.name}\n  HostName {address}\n  User {USER}\n  IdentityFile {lab.directory}/key\n"
+        )
+        text += f"{common}  ControlPath {lab.sockets / address}\n  ServerAliveInterval 5\n  LogLevel ERROR\n"
+    return text
+
+
+def end_connection(lab: Lab, machine: str) -> None:
+    """End the connection that Ansible keeps open: the machine behind it is not the same any more."""
+    socket_path = lab.sockets / lab.address(machine)
+    if socket_path.exists():
+        subprocess.run(["ssh", "-O", "exit", "-S", str(socket_path), "lab"], check=False, capture_output=True)
+        socket_path.unlink(missing_ok=True)
+
+
 def command(lab: Lab, machine: str, argv: list[str], extra: list[str] | None = None) -> list[str]:
     """Return the ssh command line that runs argv on the machine, or a shell without argv."""
     key = [

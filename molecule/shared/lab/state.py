@@ -12,7 +12,7 @@ from lab import paths
 from lab.errors import LabError
 from lab.lock import held
 from lab.machines import Machine
-from lab.process import ProcessId, boot_id, identify
+from lab.process import ProcessId, ancestor_running, boot_id, identify
 from lab.slots import Slot
 from lab.steps import note
 from lab.supervise import write
@@ -36,7 +36,17 @@ class Lab:
     @property
     def directory(self) -> Path:
         """Everything of this lab on disk."""
-        return paths.lab(self.name)
+        return paths.lab(self.key)
+
+    @property
+    def key(self) -> str:
+        """The lab's name and its checkout's."""
+        return paths.key(self.name, self.project)
+
+    @property
+    def sockets(self) -> Path:
+        """Connections that Ansible and testinfra keep open, one per machine, named by its address."""
+        return paths.RUN / self.slot.bridge
 
     def machine_directory(self, machine: Machine) -> Path:
         """Everything of one machine on disk."""
@@ -68,6 +78,8 @@ class Lab:
             return "the host was restarted since"
         if not self.complete:
             return "it was never finished"
+        if not Path(self.project).is_dir():
+            return f"its checkout {self.project} is gone"
         if self.owner is not None and not self.owner.alive():
             return f"its owner, process {self.owner.pid}, is gone"
         return None
@@ -81,50 +93,53 @@ class Lab:
         write(self.directory / "lab.json", json.dumps(document, indent=2) + "\n")
 
 
-def load(name: str) -> Lab | None:
-    """Return a lab's state, or None if there is none of that name (or its making ended before it was written)."""
+def load(key: str) -> Lab | None:
+    """Return a lab's state, or None if nothing of it was made yet."""
+    path = paths.lab(key) / "lab.json"
     try:
-        document = json.loads((paths.lab(name) / "lab.json").read_text())
+        document = json.loads(path.read_text())
+        document["slot"] = Slot(document["slot"])
+        document["machines"] = [Machine(**entry) for entry in document["machines"]]
+        document["cgroups"] = [Path(directory) for directory in document["cgroups"]]
+        document["owner"] = ProcessId(**document["owner"]) if document["owner"] else None
+        return Lab(**document)
     except FileNotFoundError:
         return None
-    document["slot"] = Slot(document["slot"])
-    document["machines"] = [Machine(**entry) for entry in document["machines"]]
-    document["cgroups"] = [Path(path) for path in document["cgroups"]]
-    document["owner"] = ProcessId(**document["owner"]) if document["owner"] else None
-    return Lab(**document)
+    except (ValueError, KeyError, TypeError) as error:
+        raise LabError(
+            f"{path} was written by another version of the lab ({error!r}): take that lab down with "
+            "the checkout that made it"
+        ) from None
 
 
 def running(name: str) -> Lab:
     """Return a lab that is up; otherwise say how to get one."""
-    found = load(name)
+    found = load(paths.key(name))
     if found is None or not found.complete or found.boot_id != boot_id():
         raise LabError(f"no lab '{name}' is up: `bin/lab up {name} --machines FILE` makes one")
     return found
 
 
-def names() -> list[str]:
-    """Return every lab that has a directory, whole or not."""
+def all_keys() -> list[str]:
+    """Return every lab of the host that has a directory, whole or not, of any checkout."""
     directory = paths.state() / "labs"
     return sorted(path.name for path in directory.iterdir()) if directory.is_dir() else []
-
-
-def lock_path(name: str) -> Path:
-    """The lock of one lab's name; it stays when the lab goes."""
-    return paths.state() / "locks" / f"{name}.lock"
 
 
 @contextmanager
 def locked(name: str) -> Iterator[None]:
     """Be the only command that changes this lab."""
-    with held(lock_path(name), lambda: note(f"another command works on the lab '{name}': waiting for it")):
+    lock = paths.lock(paths.key(name))
+    with held(lock, lambda: note(f"another command works on the lab '{name}': waiting for it")):
         yield
 
 
 def owner_from_environment() -> ProcessId | None:
-    """Return the process that LAB_OWNER_PID names."""
+    """Return the process that LAB_OWNER_PID names, or else the `molecule test` that this runs in."""
     text = os.environ.get("LAB_OWNER_PID", "")
     if not text:
-        return None
+        tester = ancestor_running("molecule", "test", unless="--destroy=never")
+        return None if tester is None else identify(tester)
     owner = identify(int(text)) if text.isdigit() else None
     if owner is None:
         raise LabError(f"LAB_OWNER_PID={text} is not a running process: unset it, or give the number of one")
