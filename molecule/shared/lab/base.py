@@ -103,9 +103,8 @@ def ensure(suite: str, waiting: Callable[[str], None]) -> None:
     if built(suite):
         return
     images = paths.cache() / "images"
-    with held(
-        images / f"{suite}.lock", lambda: waiting(f"another process is building {suite}: waiting for it")
-    ):
+    lock = images / f"{suite}.lock"
+    with held(lock, lambda: waiting(f"another process is building {suite}: waiting for it")):
         for half_made in images.glob(f"{suite}-*.new"):
             shutil.rmtree(half_made)
         target = image(suite)

@@ -13,8 +13,8 @@ from types import FrameType
 
 from lab import inventory, lifecycle, machine, paths, ssh, state
 from lab.errors import LabError
-from lab.machines import Machine, load
-from lab.steps import note
+from lab.machines import SUITES, Machine, load
+from lab.steps import Steps, note
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,40}")
 
@@ -64,6 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("down", _down, "remove every trace of a lab")
     sub.add_argument("name", type=_name, nargs="?")
     sub.add_argument("--all", action="store_true", help="of every lab of this checkout")
+    sub.add_argument("--if-up", action="store_true", help="say nothing if there is no such lab")
+    sub = command("images", _images, "build the base images that are not there yet")
+    sub.add_argument("suites", nargs="*", choices=[*SUITES, []], metavar="SUITE", help="trixie or bookworm")
     command("list", _list, "show the labs there are")
     command("reap", _reap, "remove the labs that dead or interrupted runs left")
     sub = command("info", _info, "print what there is to know about a lab, as JSON")
@@ -72,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("name", type=_name)
     sub.add_argument("--list", action="store_true")
     sub.add_argument("--host", metavar="MACHINE")
+    sub.add_argument("--if-up", action="store_true", help="print an empty one if there is no such lab")
     sub = command("ssh", _ssh, "log in to a machine, or run a command on it")
     _machine_arguments(sub)
     sub.add_argument("command", nargs=argparse.REMAINDER)
@@ -112,8 +116,16 @@ def _down(arguments: argparse.Namespace) -> None:
     mine = [key.rpartition(".")[0] for key in state.all_keys()]
     mine = [name for name in mine if paths.key(name) in state.all_keys()]
     for name in mine if arguments.all else [arguments.name]:
+        if arguments.if_up and name not in mine:
+            continue
         lifecycle.down(name)
         note(f"The lab '{name}' is gone")
+
+
+def _images(arguments: argparse.Namespace) -> None:
+    suites = arguments.suites or list(SUITES)
+    lifecycle.require_host([])
+    lifecycle.images(Steps(len(suites)), suites)
 
 
 def _list(_arguments: argparse.Namespace) -> None:
@@ -142,6 +154,9 @@ def _info(arguments: argparse.Namespace) -> None:
 
 
 def _inventory(arguments: argparse.Namespace) -> None:
+    if arguments.if_up and state.load(paths.key(arguments.name)) is None:
+        note("{}")
+        return
     found = inventory.ansible(state.running(arguments.name))
     note(
         json.dumps(found["_meta"]["hostvars"].get(arguments.host, {}) if arguments.host else found, indent=2)
@@ -151,8 +166,7 @@ def _inventory(arguments: argparse.Namespace) -> None:
 def _ssh(arguments: argparse.Namespace) -> None:
     lab = state.running(arguments.name)
     lab.machine(arguments.machine)
-    terminal = ["-t"] if not arguments.command and sys.stdin.isatty() else []
-    argv = ssh.command(lab, arguments.machine, arguments.command, terminal)
+    argv = ssh.command(lab, arguments.machine, arguments.command)
     os.execvp(argv[0], argv)  # noqa: S606 - no shell is wanted
 
 

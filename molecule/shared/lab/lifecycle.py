@@ -55,13 +55,18 @@ def up(name: str, machines: list[Machine], owner: ProcessId | None) -> Lab:
             raise
 
 
-def _make(name: str, machines: list[Machine], owner: ProcessId | None) -> Lab:
-    suites = sorted({entry.suite for entry in machines})
-    steps = Steps(len(suites) + 4)
+def images(steps: Steps, suites: list[str]) -> None:
+    """Build the base images that are not in the cache."""
     for suite in suites:
         what = "Use the cached" if base.built(suite) else "Build, once for all labs, the"
         with steps.step(f"{what} base image {base.image(suite).name}"):
             base.ensure(suite, note)
+
+
+def _make(name: str, machines: list[Machine], owner: ProcessId | None) -> Lab:
+    suites = sorted({entry.suite for entry in machines})
+    steps = Steps(len(suites) + 4)
+    images(steps, suites)
     with steps.step("Make the network"):
         lab = _allocate(name, machines, owner)
     with steps.step("Start DNS, the ACME server and the apt repository"):
@@ -85,7 +90,7 @@ def _make(name: str, machines: list[Machine], owner: ProcessId | None) -> Lab:
 def _allocate(name: str, machines: list[Machine], owner: ProcessId | None) -> Lab:
     """Take a free slot and make its bridge, before another lab can look."""
     with held(paths.HOST_LOCK):
-        claimed = [other.slot.number for other in map(state.load, state.keys()) if other is not None]
+        claimed = [other.slot.number for other in map(state.load, state.all_keys()) if other is not None]
         slot = free_slot(claimed, network.interfaces(), network.networks())
         lab = Lab(
             name=name,

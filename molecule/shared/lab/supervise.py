@@ -1,6 +1,6 @@
 """Keep one machine running: `python -m lab.supervise MACHINE_DIRECTORY`, started by lab.launch.
 
-Ends when the machine is switched off. A `reboot` inside it is code 133 of systemd-nspawn, and starts it again.
+Ends when the machine is switched off. A `reboot` inside is code 133 of systemd-nspawn, and starts it again.
 """
 
 import json
