@@ -16,6 +16,16 @@ from catalog.settings import Settings
 
 router = APIRouter(tags=["operation"])
 
+# An event loop keeps only weak references to its tasks.
+_given_up: set[asyncio.Task[str]] = set()
+
+
+def _forget(question: asyncio.Task[str]) -> None:
+    _given_up.discard(question)
+    if not question.cancelled():
+        # Looked at, so that asyncio does not report it as never retrieved.
+        question.exception()
+
 
 class Version(BaseModel):
     """What runs."""
@@ -76,11 +86,19 @@ async def ready(
 
 async def _schema(database: Database, seconds: float) -> tuple[str | None, str | None]:
     """Return the schema's revision, or why it is not known. No server's message: it may name hosts."""
-    try:
-        async with asyncio.timeout(seconds):
-            return await database.schema_revision(), None
-    except (TimeoutError, PoolTimeout):
+    question = asyncio.create_task(database.schema_revision())
+    # Not `asyncio.timeout`: that waits for the end of the cancelled question, and psycopg first asks the
+    # server, which does not answer, to cancel it.
+    done, _ = await asyncio.wait({question}, timeout=seconds)
+    if not done:
+        question.cancel()
+        _given_up.add(question)
+        question.add_done_callback(_forget)
         return None, f"the database did not answer within {seconds:g} s"
+    try:
+        return question.result(), None
+    except PoolTimeout:
+        return None, "every connection is in use"
     except DBAPIError as error:
         if "alembic_version" in str(error.orig):
             return None, "the database has no tables: run `alembic upgrade head`"

@@ -14,7 +14,8 @@ from catalog.logs import set_request_id
 from catalog.metrics import Metrics
 from catalog.problems import problem
 
-_log = logging.getLogger("catalog.access")
+_log = logging.getLogger(__name__)
+_access = logging.getLogger("catalog.access")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 # What asks all the time would drown what people ask.
 _QUIET = ("/health/live", "/health/ready", "/metrics")
@@ -65,10 +66,10 @@ class Observer:
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
         # The template (/products/{product_id}), never the path: a label per product would be endless.
-        route = getattr(scope.get("route"), "path", "unmatched")
+        route = getattr(scope.get("route"), "path", "other")
         self.metrics.observe(scope["method"], route, status, seconds)
         client = scope.get("client")
-        _log.log(
+        _access.log(
             logging.DEBUG if route in _QUIET else logging.INFO,
             "%s %s %s",
             scope["method"],

@@ -72,9 +72,8 @@ def problem(
     }
     if errors is not None:
         body["errors"] = [error.model_dump() for error in errors]
-    # ASCII only: names that a client made up may hold lone surrogates, which UTF-8 cannot carry.
-    content = json.dumps(body, ensure_ascii=True).encode()
-    return Response(content, status, headers=headers, media_type=MEDIA_TYPE)
+    # ASCII, as json.dumps makes it: a client's own words may hold lone surrogates, which UTF-8 cannot carry.
+    return Response(json.dumps(body), status, headers=headers, media_type=MEDIA_TYPE)
 
 
 def describe(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -89,7 +88,21 @@ def describe(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def install(app: FastAPI) -> None:
-    """Make `app` answer every error with problem details."""
+    """Make `app` answer every error with problem details, and its OpenAPI document say so."""
+    openapi = app.openapi
+
+    def openapi_with_problems() -> dict[str, Any]:
+        document = openapi()
+        schemas = document["components"]["schemas"]
+        # FastAPI adds its own form of errors to every operation with a parameter; none is answered here.
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
+        described = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas.update(described.pop("$defs"))
+        schemas["Problem"] = described
+        return document
+
+    app.openapi = openapi_with_problems  # type: ignore[method-assign]
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(ApiError, _api)
@@ -99,8 +112,6 @@ def install(app: FastAPI) -> None:
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    if error.status_code < 200 or error.status_code in (204, 304):
-        return Response(status_code=error.status_code, headers=error.headers)
     return problem(error.status_code, str(error.detail), headers=error.headers)
 
 

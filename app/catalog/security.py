@@ -5,6 +5,7 @@
 
 import hashlib
 import hmac
+import re
 import secrets
 import sys
 from http import HTTPStatus
@@ -14,7 +15,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from catalog.problems import ApiError
-from catalog.settings import Settings
+from catalog.settings import KEY_NAME, Settings
 
 _bearer = HTTPBearer(auto_error=False, description="A key for writing, if this server asks for one.")
 
@@ -59,8 +60,8 @@ Writer = Annotated[str, Depends(_writer)]
 
 def main(arguments: list[str]) -> int:
     """Make a key for the name in `arguments`."""
-    if len(arguments) != 1 or not arguments[0]:
-        print("usage: python -m catalog.security NAME", file=sys.stderr)
+    if len(arguments) != 1 or not re.fullmatch(KEY_NAME, arguments[0]):
+        print("usage: python -m catalog.security NAME (letters, digits, - _ .)", file=sys.stderr)
         return 2
     key = secrets.token_urlsafe(32)
     print(f"key (give it to {arguments[0]}, it is kept nowhere): {key}")

@@ -12,6 +12,8 @@ import re
 import sys
 from typing import Annotated, Literal
 
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
@@ -26,7 +28,14 @@ PREFIX = "CATALOG_"
 PLAIN_NAMES = {"database_url": "DATABASE_URL", "release": "APP_RELEASE"}
 
 _DATABASE_SCHEMES = ("sqlite", "sqlite+aiosqlite", "postgresql", "postgresql+psycopg", "postgres")
-_API_KEY = re.compile(r"[A-Za-z0-9_.-]{1,64}:[0-9a-f]{64}")
+KEY_NAME = r"[A-Za-z0-9_.-]{1,64}"
+_API_KEY = re.compile(KEY_NAME + r":[0-9a-f]{64}")
+
+
+def libpq_url(url: str) -> str:
+    """Return the URL as libpq writes it: without SQLAlchemy's name of a driver."""
+    scheme, _, rest = url.partition(":")
+    return f"{scheme.partition('+')[0]}:{rest}"
 
 
 class SettingsError(Exception):
@@ -64,6 +73,9 @@ class Settings(BaseSettings):
     database_statement_timeout: float = Field(
         10, gt=0, le=3600, description="Seconds after which PostgreSQL ends a statement of a request."
     )
+    migration_lock_timeout: float = Field(
+        5, gt=0, le=600, description="Seconds that a migration waits for a table that requests use."
+    )
     ready_timeout: float = Field(
         2, gt=0, le=60, description="Seconds that /health/ready waits for the database."
     )
@@ -83,12 +95,22 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _known_database(cls, url: str) -> str:
-        scheme = url.partition(":")[0]
-        if scheme not in _DATABASE_SCHEMES:
+        scheme, _, rest = url.partition(":")
+        # Without a file each connection would have a database of its own.
+        in_memory = scheme.startswith("sqlite") and (len(rest) < 4 or ":memory:" in rest)
+        if scheme not in _DATABASE_SCHEMES or not rest.startswith("//") or in_memory:
             raise ValueError(
                 "write postgresql:///catalog?host=/run/postgresql, postgresql://user@host/catalog "
                 "or sqlite:////var/lib/catalog/catalog.db"
             )
+        if not scheme.startswith("sqlite"):
+            try:
+                conninfo_to_dict(libpq_url(url))
+            except ProgrammingError:
+                # Its own message would repeat the URL, with the password.
+                raise ValueError(
+                    "libpq cannot read it: are the password's special characters quoted?"
+                ) from None
         return url
 
     @field_validator("api_keys", mode="before")
@@ -122,23 +144,26 @@ class Settings(BaseSettings):
 
 
 def variable(field: str) -> str:
-    """Return the environment variable that sets `field`."""
+    """Return the environment variable that sets `field`; the name of one is returned as it is."""
+    if field in PLAIN_NAMES.values():
+        return field
     return PLAIN_NAMES.get(field, PREFIX + field.upper())
 
 
 def load_settings() -> Settings:
     """Read the settings of this process, or say in a sentence why they cannot be used."""
-    known = [variable(field) for field in Settings.model_fields]
+    # By what makes them different: with the prefix, all of them look alike.
+    known = {name.removeprefix(PREFIX): name for name in map(variable, Settings.model_fields)}
     for name in sorted(os.environ):
-        if name.startswith(PREFIX) and name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}."
+        if name.startswith(PREFIX) and name not in known.values():
+            near = difflib.get_close_matches(name.removeprefix(PREFIX), known, n=1)
+            hint = f"did you mean {known[near[0]]}?" if near else f"known are {', '.join(known.values())}."
             raise SettingsError(f"{name} is not a setting of this application: {hint}")
     try:
         return Settings()
     except ValidationError as error:
         problems = [
-            f"{variable(str(e['loc'][0]).lower())}: {e['msg'].removeprefix('Value error, ')}"
+            f"{variable(str(e['loc'][0]))}: {e['msg'].removeprefix('Value error, ')}"
             for e in error.errors(include_input=False, include_url=False)
         ]
         # `from None`: the original would repeat all of it, in a form for programmers.

@@ -40,7 +40,8 @@ async def _run(settings: Settings) -> None:
                 # Two that start at once: the second one waits, and finds nothing left to do.
                 await lock.execute(text("SELECT pg_advisory_lock(:name)"), {"name": _LOCK})
                 # A migration that waits for a table also stops everybody behind it in the queue.
-                await connection.execute(text("SET lock_timeout = '5s'"))
+                milliseconds = round(settings.migration_lock_timeout * 1000)
+                await connection.execute(text(f"SET lock_timeout = {milliseconds}"))
                 await connection.commit()
             await connection.run_sync(_migrate)
             await connection.commit()

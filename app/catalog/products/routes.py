@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response, status
 
-from catalog.database import Session
+from catalog.database import ReadSession, Session
 from catalog.problems import describe
 from catalog.products import paging, store
 from catalog.products.models import Product
@@ -38,7 +38,7 @@ async def create(writer: Writer, session: Session, product: ProductIn, response:
 
 @router.get("", summary="List products")
 async def list_products(
-    session: Session, parameters: Annotated[ListParameters, Query()], response: Response
+    session: ReadSession, parameters: Annotated[ListParameters, Query()], response: Response
 ) -> ProductPage:
     """Products by id, a page at a time."""
     after = paging.decode(parameters.cursor) if parameters.cursor is not None else 0
@@ -53,7 +53,7 @@ async def list_products(
 
 
 @router.get("/{product_id}", summary="Read a product", response_model=ProductOut, responses=describe(404))
-async def read(session: Session, product_id: ProductId) -> Product:
+async def read(session: ReadSession, product_id: ProductId) -> Product:
     """One product."""
     return await store.read(session, product_id)
 
@@ -84,6 +84,7 @@ async def patch(writer: Writer, session: Session, product_id: ProductId, changes
     "/{product_id}",
     summary="Delete a product",
     status_code=status.HTTP_204_NO_CONTENT,
+    response_class=Response,
     responses=describe(401, 404),
 )
 async def delete(writer: Writer, session: Session, product_id: ProductId) -> None:

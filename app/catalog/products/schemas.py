@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
@@ -41,17 +41,22 @@ class ProductIn(BaseModel):
     currency: Currency = Field("EUR", description="ISO 4217.", examples=["EUR"])
 
 
+def _without_defaults(schema: dict[str, Any]) -> None:
+    for field in schema["properties"].values():
+        field.pop("default", None)
+
+
 class ProductPatch(BaseModel):
     """What is to change of a product; what is left out stays as it is."""
 
-    model_config = _TAKEN
+    model_config = ConfigDict(extra="forbid", json_schema_extra=_without_defaults)
 
-    # The defaults are never used: only fields that were sent are looked at. None itself is refused.
-    sku: Sku = Field("", validate_default=False)
-    name: Name = Field("", validate_default=False)
-    description: Description = Field("", validate_default=False)
-    price: Price = Field(Decimal(0), validate_default=False)
-    currency: Currency = Field("", validate_default=False)
+    # The defaults are never used: only fields that were sent are looked at. null is refused.
+    sku: Sku = ""
+    name: Name = ""
+    description: Description = ""
+    price: Price = Decimal(0)
+    currency: Currency = ""
 
 
 class ProductOut(BaseModel):

@@ -1,0 +1,104 @@
+"""Both databases, migrated by Alembic and never by `create_all`, and a client for the application on each."""
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from alembic import command
+from alembic.config import Config
+
+from catalog.main import create_app
+from catalog.settings import Settings
+from tests.servers import APP, PostgreSQL, postgresql
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    """Run on the event loop that runs in production."""
+    return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide what the caller's shell has set."""
+    for name in list(os.environ):
+        if name.startswith("CATALOG_") or name in ("DATABASE_URL", "APP_RELEASE", "CREDENTIALS_DIRECTORY"):
+            monkeypatch.delenv(name)
+
+
+def alembic_config(settings: Settings) -> Config:
+    """Return Alembic's configuration for another database than that of the environment."""
+    config = Config(APP / "alembic.ini")
+    config.attributes["settings"] = settings
+    return config
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[PostgreSQL]:
+    """PostgreSQL, started once."""
+    with postgresql() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def migrated_postgresql(server: PostgreSQL) -> str:
+    """Return the URL of a database with every table."""
+    with server.connect() as connection:
+        connection.execute("CREATE DATABASE catalog")
+    url = server.url("catalog")
+    command.upgrade(alembic_config(Settings(database_url=url)), "head")
+    return url
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file with every table, to be copied."""
+    path = tmp_path_factory.mktemp("sqlite") / "catalog.db"
+    command.upgrade(alembic_config(Settings(database_url=f"sqlite:///{path}")), "head")
+    return path
+
+
+@pytest.fixture
+def postgresql_url(server: PostgreSQL, migrated_postgresql: str) -> str:
+    """Return the URL of a migrated and empty database."""
+    with server.connect("catalog") as connection:
+        connection.execute("TRUNCATE products RESTART IDENTITY")
+    return migrated_postgresql
+
+
+@pytest.fixture
+def sqlite_url(migrated_sqlite: Path, tmp_path: Path) -> str:
+    """Return the URL of a migrated and empty file."""
+    shutil.copy(migrated_sqlite, tmp_path / "catalog.db")
+    return f"sqlite:///{tmp_path}/catalog.db"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """Run the test on both databases."""
+    return str(request.getfixturevalue(f"{request.param}_url"))
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """Run the application in this process and yield a client for it."""
+    app = create_app(settings)
+    # An error that the application lets through fails the test.
+    transport = httpx.ASGITransport(app, client=("198.18.0.7", 4711))
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://catalog.test") as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+async def client(database_url: str) -> AsyncIterator[httpx.AsyncClient]:
+    """Return a client for an application with an empty database."""
+    async with running(Settings(database_url=database_url, release="r1")) as client:
+        yield client

@@ -1,0 +1,223 @@
+"""Real servers for the tests: a PostgreSQL of their own, and the application under Gunicorn."""
+
+import contextlib
+import getpass
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import psycopg
+
+APP = Path(__file__).parent.parent
+_WAIT = 30
+
+
+def wait_for(what: Callable[[], bool], message: str, seconds: float = _WAIT) -> None:
+    """Ask until `what` is true, or fail with `message`."""
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, message
+        time.sleep(0.02)
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class PostgreSQL:
+    """A PostgreSQL server of its own: peer authentication on its socket, SCRAM over TLS on localhost."""
+
+    directory: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+    programs: Path = field(default_factory=Path)
+
+    def url(self, database: str) -> str:
+        """Return a URL like the one for a local server with peer authentication."""
+        return f"postgresql:///{database}?host={self.directory}&port={self.port}"
+
+    def tls_url(self, user: str, database: str) -> str:
+        """Return a URL like the one for a remote server, without the password."""
+        return (
+            f"postgresql://{user}@localhost:{self.port}/{database}"
+            f"?sslmode=verify-full&sslrootcert={self.directory}/server.crt"
+        )
+
+    def connect(self, database: str = "postgres") -> psycopg.Connection[tuple[object, ...]]:
+        """Return a connection of the tests' own."""
+        return psycopg.connect(self.url(database), autocommit=True)
+
+    def start(self) -> None:
+        """Start and wait until it answers."""
+        command = [
+            *_as_unprivileged("--pdeathsig", "INT"),
+            str(self.programs / "postgres"),
+            *("-D", f"{self.directory}/data"),
+        ]
+        with (self.directory / "log").open("ab") as log:
+            self.process = subprocess.Popen(command, cwd=self.directory, stdout=log, stderr=log)
+        wait_for(self._answers, f"PostgreSQL does not answer: {(self.directory / 'log').read_text()}")
+
+    def stop(self) -> None:
+        """Stop at once, as after a power cut."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGQUIT)
+            self.process.wait(_WAIT)
+            self.process = None
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop every process of it from running, so that it neither answers nor hangs up."""
+        assert self.process is not None
+        pids = [self.process.pid, *_children(self.process.pid)]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(psycopg.OperationalError):
+            self.connect().close()
+            return True
+        return False
+
+
+def _as_unprivileged(*options: str) -> list[str]:
+    """Return a prefix for a command. PostgreSQL refuses root; whoever else runs the tests may run it."""
+    command = ["setpriv", *options]
+    if os.geteuid() == 0:
+        command += ["--reuid", "nobody", "--regid", "nogroup", "--clear-groups"]
+    return [*command, "--"] if len(command) > 1 else []
+
+
+@contextlib.contextmanager
+def postgresql() -> Iterator[PostgreSQL]:
+    """Make, start and remove a server."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+    assert found, "PostgreSQL is missing: run `apt-get install postgresql`"
+    # Not below pytest's own directory: a socket's path has 107 bytes at most.
+    directory = Path(tempfile.mkdtemp(prefix="catalog-pg-"))
+    server = PostgreSQL(directory, _free_port(), programs=found[-1])
+    try:
+        _make_cluster(server)
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(directory)
+
+
+def _make_cluster(server: PostgreSQL) -> None:
+    directory = server.directory
+    directory.chmod(0o711)
+    if os.geteuid() == 0:
+        shutil.chown(directory, "nobody", "nogroup")
+    run = _as_unprivileged()
+    key, certificate = directory / "server.key", directory / "server.crt"
+    for command in (
+        # The superuser is named like whoever runs the tests, so that peer authentication lets them in.
+        [server.programs / "initdb", "-D", directory / "data", "-U", getpass.getuser(), "-A", "peer", "-N"],
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
+            *("-keyout", key, "-out", certificate),
+        ],
+    ):
+        subprocess.run([*run, *map(str, command)], cwd=directory, check=True, capture_output=True)
+    data = directory / "data"
+    (data / "postgresql.conf").write_text(
+        f"unix_socket_directories = '{directory}'\nlisten_addresses = 'localhost'\nport = {server.port}\n"
+        "max_connections = 60\nfsync = off\nautovacuum = off\nshared_buffers = 16MB\n"
+        f"ssl = on\nssl_key_file = '{key}'\nssl_cert_file = '{certificate}'\n"
+    )
+    (data / "pg_hba.conf").write_text(
+        "local all all peer\n"
+        "hostssl all all 127.0.0.1/32 scram-sha-256\n"
+        "hostssl all all ::1/128 scram-sha-256\n"
+    )
+
+
+@dataclass
+class Gunicorn:
+    """The application under Gunicorn, on a Unix socket, as the deployment starts it."""
+
+    process: subprocess.Popen[str]
+    directory: Path
+
+    @property
+    def socket(self) -> Path:
+        """Return where it listens."""
+        return self.directory / "app.sock"
+
+    @property
+    def metrics(self) -> Path:
+        """Return the directory of the workers' numbers."""
+        return self.directory / "metrics"
+
+    def client(self) -> httpx.Client:
+        """Return a client that opens a connection per request, so that workers take turns."""
+        transport = httpx.HTTPTransport(
+            uds=str(self.socket), limits=httpx.Limits(max_keepalive_connections=0)
+        )
+        return httpx.Client(transport=transport, base_url="http://catalog.test", timeout=_WAIT)
+
+    def workers(self) -> set[int]:
+        """Return the process ids of the workers."""
+        return set(_children(self.process.pid))
+
+    def output(self) -> str:
+        """Return what it has printed."""
+        return (self.directory / "output").read_text()
+
+
+@contextlib.contextmanager
+def gunicorn(environment: Mapping[str, str], workers: int = 2) -> Iterator[Gunicorn]:
+    """Start the application and wait until it is ready; end it with everything it started."""
+    directory = Path(tempfile.mkdtemp(prefix="catalog-"))
+    (directory / "metrics").mkdir()
+    (directory / "gunicorn.conf.py").write_text(
+        "from prometheus_client import multiprocess\n"
+        "def child_exit(server, worker):\n"
+        "    multiprocess.mark_process_dead(worker.pid)\n"
+        "control_socket_disable = True\n"
+        "graceful_timeout = 20\n"
+    )
+    command = [
+        *("setpriv", "--pdeathsig", "TERM", "--"),
+        *(sys.executable, "-m", "gunicorn", "--config", str(directory / "gunicorn.conf.py")),
+        *("--worker-class", "uvicorn_worker.UvicornWorker", "--workers", str(workers)),
+        *("--bind", f"unix:{directory}/app.sock", "catalog.main:create_app()"),
+    ]
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("CATALOG_")}
+    clean |= {"PROMETHEUS_MULTIPROC_DIR": str(directory / "metrics"), **environment}
+    with (directory / "output").open("w") as output:
+        process = subprocess.Popen(
+            command, cwd=APP, env=clean, stdout=output, stderr=output, text=True, start_new_session=True
+        )
+    server = Gunicorn(process, directory)
+    try:
+        yield server
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(_WAIT)
+        shutil.rmtree(directory)

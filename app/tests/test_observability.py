@@ -1,0 +1,134 @@
+"""What is logged and counted, and the id that ties both to an answer."""
+
+import json
+import logging
+import re
+from collections.abc import AsyncIterator
+from typing import Literal
+
+import httpx
+import pytest
+from fastapi.responses import StreamingResponse
+
+from catalog import logs
+from catalog.main import create_app
+from catalog.products import store
+from catalog.settings import Settings
+from tests.conftest import running
+
+
+def _lines(capsys: pytest.CaptureFixture[str], logger: str) -> list[dict[str, object]]:
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return [line for line in lines if line["logger"] == logger]
+
+
+async def test_a_request_is_one_line_of_json(sqlite_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The line says what was asked, by whom, what came of it and how long it took, and no query."""
+    async with running(Settings(database_url=sqlite_url)) as client:
+        response = await client.get("/products/7?token=hunter2")
+    (line,) = _lines(capsys, "catalog.access")
+    assert line.pop("request_id") == response.headers["X-Request-ID"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", str(line.pop("time")))
+    duration = line.pop("duration_ms")
+    assert isinstance(duration, float)
+    assert 0 < duration < 10_000
+    assert line == {
+        **{"level": "info", "logger": "catalog.access", "message": "GET /products/7 404"},
+        **{"method": "GET", "path": "/products/7", "route": "/products/{product_id}"},
+        **{"status": 404, "client": "198.18.0.7"},
+    }
+
+
+async def test_probes_are_not_logged(sqlite_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What asks every few seconds does not drown what people ask, unless that is wanted."""
+    levels: list[tuple[Literal["info", "debug"], int]] = [("info", 0), ("debug", 3)]
+    for level, expected in levels:
+        async with running(Settings(database_url=sqlite_url, log_level=level)) as client:
+            for path in ("/health/live", "/health/ready", "/metrics"):
+                await client.get(path)
+        assert len(_lines(capsys, "catalog.access")) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [("3ab583e2e7d1495bbe956786150576b4", True), ("short", False), ('"}{"a', False), ("x" * 65, False)],
+)
+async def test_the_proxys_request_id_is_kept(client: httpx.AsyncClient, given: str, kept: bool) -> None:
+    """An id that Nginx gave is found in every log; what could forge a line is replaced."""
+    response = await client.get("/version", headers={"X-Request-ID": given})
+    answered = response.headers["X-Request-ID"]
+    assert (answered == given) is kept
+    assert re.fullmatch(r"[A-Za-z0-9._-]{8,64}", answered)
+
+
+async def test_an_unknown_error_is_500_with_an_id_to_look_up(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The client gets the id, the log gets the trace."""
+
+    async def broken(*_: object) -> None:
+        raise RuntimeError("secret of the house")
+
+    monkeypatch.setattr(store, "read", broken)
+    async with running(Settings(database_url=sqlite_url)) as client:
+        response = await client.get("/products/1")
+        numbers = (await client.get("/metrics")).text
+    assert response.status_code == 500
+    problem = response.json()
+    assert response.headers["Content-Type"] == "application/problem+json"
+    assert problem["request_id"] == response.headers["X-Request-ID"]
+    assert problem["request_id"] in problem["detail"]
+    assert "secret" not in response.text
+    (line,) = _lines(capsys, "catalog.middleware")
+    assert line["request_id"] == problem["request_id"]
+    assert "RuntimeError: secret of the house" in str(line["exception"])
+    assert 'http_requests_total{method="GET",route="/products/{product_id}",status="500"} 1.0' in numbers
+    assert "http_requests_in_flight 1.0" in numbers
+
+
+async def test_an_answer_that_breaks_off_is_logged_and_broken_off(
+    sqlite_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """When half of an answer is sent, no second one is put behind it."""
+
+    async def half() -> AsyncIterator[bytes]:
+        yield b"half"
+        raise RuntimeError("lost")
+
+    app = create_app(Settings(database_url=sqlite_url))
+    app.add_api_route("/half", lambda: StreamingResponse(half()))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://x.test") as client:
+        with pytest.raises(RuntimeError, match="lost"):
+            await client.get("/half")
+    (line,) = _lines(capsys, "catalog.middleware")
+    assert "RuntimeError: lost" in str(line["exception"])
+
+
+async def test_numbers_are_per_template(client: httpx.AsyncClient) -> None:
+    """However many products and paths are asked for, there is one series per route, method and status."""
+    for number in range(1, 6):
+        await client.get(f"/products/{number}")
+        await client.get(f"/nothing/{number}")
+        await client.request(f"MEOW{number}", "/products")
+    numbers = (await client.get("/metrics")).text
+    assert 'http_requests_total{method="GET",route="/products/{product_id}",status="404"} 5.0' in numbers
+    assert 'http_requests_total{method="GET",route="other",status="404"} 5.0' in numbers
+    assert 'http_requests_total{method="other",route="/products",status="405"} 5.0' in numbers
+    assert numbers.count("http_requests_total{") == 3
+    duration = (
+        'http_request_duration_seconds_bucket{le="+Inf",method="GET",route="/products/{product_id}"} 5.0'
+    )
+    assert duration in numbers
+    # The one that asks.
+    assert "http_requests_in_flight 1.0" in numbers
+    assert 'app_release_info{release="r1",version="1.0.0"} 1.0' in numbers
+
+
+def test_a_second_application_adds_no_second_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Configuring twice, as tests and tools do, leaves one line per event."""
+    logs.configure("warning")
+    logs.configure("info")
+    logging.getLogger("catalog.test").info("once", extra={"odd": {1, 2}})
+    (line,) = _lines(capsys, "catalog.test")
+    assert line["message"] == "once"
+    assert "request_id" not in line
