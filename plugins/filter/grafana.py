@@ -16,7 +16,7 @@ Sources = list[Mapping[str, Any]]
 
 
 def grafana_problems(dashboards: Mapping[str, str], datasources: Sources, password: str) -> list[str]:
-    """Return what Grafana could not load, one sentence each; `dashboards` holds each file's text by its name."""
+    """Return what Grafana could not load, one sentence each; `dashboards` holds texts by file."""
     problems = []
     if password and len(password) < SHORTEST_PASSWORD:
         problems.append(f"grafana_admin_password: Grafana wants {SHORTEST_PASSWORD} characters or more.")
@@ -39,9 +39,21 @@ def grafana_problems(dashboards: Mapping[str, str], datasources: Sources, passwo
     return problems
 
 
+def grafana_dashboard_files(dashboards: Mapping[str, str], directory: str) -> list[dict[str, str]]:
+    """Return the dashboards as files for module config_files, readable for Grafana alone."""
+    return [
+        {"path": f"{directory}/{_base(file)}", "content": text, "group": "grafana", "mode": "0640"}
+        for file, text in dashboards.items()
+    ]
+
+
+def _base(file: str) -> str:
+    return file.rsplit("/", 1)[-1]
+
+
 def _marks(file: str, text: str) -> Iterator[str]:
     """Yield what no two dashboards may share: the name of the file on the machine, uid and title."""
-    yield f"the file name {file.rsplit('/', 1)[-1]}"
+    yield f"the file name {_base(file)}"
     try:
         dashboard = json.loads(text)
     except ValueError:
@@ -90,5 +102,5 @@ class FilterModule:
     """What Ansible loads."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Return the filter by name."""
-        return {"grafana_problems": grafana_problems}
+        """Return the filters by name."""
+        return {"grafana_dashboard_files": grafana_dashboard_files, "grafana_problems": grafana_problems}
