@@ -1,0 +1,123 @@
+"""One step of a release, as the controller sees it: it knows the source, and sends it once.
+
+A step never fails its task. A reason stands in `problem`, and `release_decide` decides over all hosts.
+"""
+
+import getpass
+import json
+import socket
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
+
+from ansible.plugins.action import ActionBase
+from fastapi_metal.sources import SourceError, SourceTree
+from fastapi_metal.specs import complete, plain
+
+# These look at files of the host even in check mode; all others would need what the one before had done.
+REAL_IN_CHECK_MODE = {"check", "ensure"}
+
+Result = dict[str, Any]
+Vars = dict[str, Any]
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
+    """The task's entry."""
+
+    TRANSFERS_FILES = True
+    _VALID_ARGS = frozenset({"step", "app", "plan", "files", "enable", "reason"})
+
+    def run(self, tmp: str | None = None, task_vars: Vars | None = None) -> Result:
+        """Run one step on one host."""
+        result: Result = super().run(tmp, task_vars)
+        args = plain(self._task.args)
+        step, app = args["step"], args["app"]
+        if self._task.check_mode and step not in REAL_IN_CHECK_MODE:
+            return {**result, "changed": True, "problem": None, "journal": [], "rehearsed": True}
+        try:
+            request = self._request(app, args)
+            if step == "stage" and args["plan"]["send"]:
+                request["archive"] = self._send(app, request["source"])
+        except (SourceError, ValueError) as error:
+            return {**result, "changed": False, "problem": str(error), "journal": []}
+        module_args = {"step": step, "name": app["name"], "request": json.dumps(request)}
+        result.update(
+            self._execute_module(module_name="release", module_args=module_args, task_vars=task_vars)
+        )
+        if result.pop("failed", False):
+            # A failed task would take its host out of the play, and the decision would not see it.
+            result["problem"] = crash(result)
+        self._show(step, request, result)
+        return result
+
+    def _request(self, app: dict[str, Any], args: dict[str, Any]) -> dict[str, Any]:
+        """Return everything that the host must know."""
+        entry = complete(app["entry"])
+        digest, lock = self._source(app, entry)
+        plan = args.get("plan") or {}
+        return {
+            "entry": entry,
+            "source": {"digest": digest, "lock": lock, "origin": f"path {entry['source']['path']}"},
+            "database_url": app["database_url"],
+            "database_wait": app["database_wait"],
+            "python": app["python"],
+            "socket_group": app["socket_group"],
+            "minimum_free_disk": int(app["minimum_free_disk"]),
+            "deployed_by": f"{getpass.getuser()}@{socket.gethostname()}",
+            "release": plan.get("release"),
+            "back_to": plan.get("back_to"),
+            "reason": args.get("reason", ""),
+            "files": args.get("files", []),
+            "enable": args.get("enable", []),
+        }
+
+    def _source(self, app: dict[str, Any], entry: dict[str, Any]) -> tuple[str, str]:
+        """Return the source's digests; only the steps that compare or record them read it."""
+        if self._task.args["step"] not in {"check", "stage"}:
+            return "", ""
+        tree = SourceTree(Path(entry["source"]["path"]), entry["workdir"])
+        if not tree.path.is_dir():
+            raise SourceError(
+                f"`apps.{app['name']}.source.path` in group_vars/all/apps.yml is {tree.path}, which is no "
+                'directory on the controller; name one that exists: `path: "{{ inventory_dir }}/../app"`'
+            )
+        return tree.digests()
+
+    def _send(self, app: dict[str, Any], source: dict[str, str]) -> str:
+        """Send the source as one tarball and return its path on the host."""
+        entry = complete(app["entry"])
+        tree = SourceTree(Path(entry["source"]["path"]), entry["workdir"])
+        packed = tree.pack()
+        if tree.digests() != (source["digest"], source["lock"]):
+            raise SourceError(f"{tree.path} changed while it was read; run again")
+        remote = self._connection._shell.join_path(self._make_tmp_path(), "source.tar.gz")
+        with tempfile.NamedTemporaryFile(suffix=".tar.gz") as local:
+            local.write(packed)
+            local.flush()
+            self._transfer_file(local.name, remote)
+        self._fixup_perms2((self._connection._shell.tmpdir, remote))
+        return str(remote)
+
+    def _show(self, step: str, request: dict[str, Any], result: Result) -> None:
+        """Show what --diff asks for, and keep it out of what is registered."""
+        before = result.pop("before", {})
+        if step == "ensure":
+            after = {file["path"]: file["content"] for file in request["files"] if file["path"] in before}
+        else:
+            before, after = result.pop("rendered_before", {}), result.pop("rendered", {})
+        if self._task.diff:
+            result["diff"] = [
+                {"before_header": name, "after_header": name, "before": before.get(name, ""), "after": text}
+                for name, text in sorted(after.items())
+                if before.get(name, "") != text
+            ]
+
+
+def crash(result: Result) -> str:
+    """Return one readable reason out of a module's failure, which should never be seen."""
+    message = str(result.get("msg") or "the step failed")
+    detail = str(result.get("exception") or result.get("module_stderr") or "").strip().splitlines()
+    return f"{message} {detail[-1] if detail else ''}".strip()

@@ -1,0 +1,111 @@
+"""Step 1: what would be released, and why. Reads only; works where nothing exists yet."""
+
+from typing import Any
+
+from .engine import Engine
+from .identity import Identity, differences
+from .machine import Resources
+from .rendering import ANY_RELEASE, render
+
+
+def check(engine: Engine) -> dict[str, Any]:
+    """Return what the controller needs to decide."""
+    resources = engine.resources()
+    problem = obstacle(engine, resources)
+    if problem:
+        return {"problem": problem}
+    identity = engine.identity(resources)
+    sizing = engine.sizing(resources)
+    live = engine.store.live()
+    record = engine.store.read(live) if live else None
+    matching = [found.id for found in engine.store.all() if found.digest == identity.digest]
+    return {
+        "problem": None,
+        "live": live,
+        "settled": live if live and engine.settled(live) else None,
+        "previous": engine.store.previous(),
+        "matching": matching,
+        "prepared": [name for name in matching if engine.was_prepared(name)],
+        "proposed": propose(engine, identity),
+        "why": differences(record.identity, identity) if record else ["first release"],
+        "workers": sizing.workers,
+        "workers_reason": sizing.reason,
+        "prunable": prunable(engine),
+        "rendered": render(engine.settings, ANY_RELEASE, sizing.workers).texts(),
+        "rendered_before": rendered_before(engine, live),
+    }
+
+
+def obstacle(engine: Engine, resources: Resources) -> str | None:
+    """Return why nothing can be released on this machine, or nothing."""
+    settings, layout = engine.settings, engine.layout
+    if not resources.python:
+        return (
+            f"{settings.python} is no CPython of Debian on this machine; set `app_python` in "
+            "group_vars/all/app.yml to one, for example `/usr/bin/python3`"
+        )
+    home = engine.machine.home(settings.name)
+    if home is not None and home != str(layout.state):
+        return (
+            f"this machine has a user `{settings.name}` that is not the application's (its home is {home}); "
+            f"give apps.{settings.name} in group_vars/all/apps.yml another name, as in `{settings.name}-app`"
+        )
+    if layout.etc.exists() and not layout.key.exists():
+        return (
+            f"{layout.etc} is there and belongs to something else; give apps.{settings.name} in "
+            f"group_vars/all/apps.yml another name, for example `{settings.name}-app`"
+        )
+    free = engine.machine.free_disk(layout.home)
+    if free < settings.minimum_free_disk:
+        return (
+            f"{free} MiB are free where {layout.home} lies, a release needs {settings.minimum_free_disk}; "
+            "free some, or set a smaller `app_minimum_free_disk` in group_vars/all/app.yml"
+        )
+    return None
+
+
+def propose(engine: Engine, identity: Identity) -> str:
+    """Return an id that no release on this machine has."""
+    now = engine.machine.now()
+    taken = set(engine.store.directories())
+    for time in (now[:-2], now):
+        for start in range(0, 48, 6):
+            name = f"{time}-{identity.digest[start : start + 6]}"
+            if name not in taken:
+                return name
+    raise AssertionError("sixteen ids of one second are taken")
+
+
+def prunable(engine: Engine) -> list[str]:
+    """Return the releases that keep_releases does not keep, nor anything else."""
+    store, layout = engine.store, engine.layout
+    keep = {store.live(), store.previous()}
+    whole = [record.id for record in store.all()]
+    sound = [name for name in whole if not layout.failed(name).exists()]
+    keep |= set(sound[-engine.settings.entry["keep_releases"] :])
+    found = []
+    for name in store.directories():
+        # Failed ones are gone with the next success; until then they are newer than the live one.
+        newer = store.live() is None or name > str(store.live())
+        inspected = layout.failed(name).exists() and newer
+        if name not in keep and not inspected and not engine.machine.state(layout.service(name)).alive:
+            found.append(name)
+    return found
+
+
+def rendered_before(engine: Engine, live: str | None) -> dict[str, str]:
+    """Return the live release's configuration, comparable with what is rendered now."""
+    if not live:
+        return {}
+    layout = engine.layout
+    release = layout.release(live)
+    files = {
+        "env": release / "env",
+        "gunicorn.conf.py": release / "gunicorn.conf.py",
+        "release.conf": layout.drop_in(live),
+        "before_start": release / "before_start",
+    }
+    return {
+        name: path.read_text().replace(live, ANY_RELEASE) if path.is_file() else ""
+        for name, path in files.items()
+    }

@@ -1,0 +1,254 @@
+"""A real Debian machine behind the seam."""
+
+import grp
+import http.client
+import os
+import pwd
+import re
+import shutil
+import socket
+import subprocess
+import syslog
+import time
+from pathlib import Path
+
+from .machine import Answer, OneOff, Output, Probe, Resources, UnitState
+
+UNIX_CONNECTED = "03"
+UNIX_LISTENS = 0x10000
+
+
+class CommandError(Exception):
+    """A command of the system did what it never should: fail."""
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, probe: Probe) -> None:
+        super().__init__("localhost", timeout=probe.timeout)
+        self.path = str(probe.socket)
+
+    def connect(self) -> None:
+        """Connect to the socket instead of a host."""
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+def command(*argv: str, check: bool = True) -> str:
+    """Run a command of the system and return what it printed."""
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if check and done.returncode != 0:
+        raise CommandError(f"{' '.join(argv)} ended with status {done.returncode}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def instance(unit: str) -> str:
+    """Return the instance's name in a unit's name."""
+    return unit.partition("@")[2].rpartition(".")[0]
+
+
+class Debian:
+    """The machine on which this runs."""
+
+    def resources(self, python: str) -> Resources:
+        """Read what the machine has."""
+        match = re.search(r"^MemTotal:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+        assert match, "/proc/meminfo holds MemTotal"
+        version = re.search(r"python(3\.\d+)$", os.path.realpath(python))
+        return Resources(
+            cores=len(os.sched_getaffinity(0)),
+            memory=int(match[1]) // 1024,
+            architecture=os.uname().machine,
+            python=version[1] if version else "",
+        )
+
+    def reload(self) -> None:
+        """Let systemd read its units again."""
+        command("systemctl", "daemon-reload")
+
+    def start(self, units: list[str], wait: bool) -> None:
+        """Start units; what becomes of them is asked of their state, not of this call."""
+        command("systemctl", "start", *([] if wait else ["--no-block"]), *units, check=False)
+
+    def stop(self, units: list[str]) -> None:
+        """Stop units in one call: a stray connection to a socket would start its service again."""
+        command("systemctl", "stop", *units, check=False)
+
+    def reset_failed(self, units: list[str]) -> None:
+        """Let systemd forget failures; a unit that it does not know is none."""
+        command("systemctl", "reset-failed", *units, check=False)
+
+    def enable(self, unit: str) -> None:
+        """Let a unit start at boot, durably."""
+        command("systemctl", "enable", "--quiet", unit)
+        os.sync()
+
+    def disable(self, unit: str) -> None:
+        """Let a unit not start at boot."""
+        command("systemctl", "disable", "--quiet", unit, check=False)
+
+    def is_enabled(self, unit: str) -> bool:
+        """Ask systemd whether a unit starts at boot."""
+        return command("systemctl", "is-enabled", unit, check=False).strip() == "enabled"
+
+    def state(self, unit: str) -> UnitState:
+        """Ask systemd for a unit's state."""
+        names = "ActiveState,MainPID,NRestarts,Result,ExecMainStatus"
+        lines = command("systemctl", "show", "--property", names, unit).splitlines()
+        found = dict(line.split("=", 1) for line in lines if "=" in line)
+        return UnitState(
+            active=found.get("ActiveState", "inactive"),
+            main_pid=int(found.get("MainPID") or 0),
+            restarts=int(found.get("NRestarts") or 0),
+            result=found.get("Result", ""),
+            exit_status=int(found.get("ExecMainStatus") or 0),
+        )
+
+    def enabled(self, app: str) -> set[str]:
+        """Read the links that systemd follows at boot."""
+        units = Path("/etc/systemd/system")
+        wants = ("multi-user.target.wants", "sockets.target.wants")
+        return {instance(link.name) for want in wants for link in (units / want).glob(f"{app}@*")}
+
+    def loaded(self, app: str) -> set[str]:
+        """Ask systemd for every instance that it holds in memory."""
+        listing = command(
+            *("systemctl", "list-units", "--all", "--plain", "--no-legend", "--full"),
+            *(f"{app}@*.service", f"{app}@*.socket", f"release-retry@{app}@*.timer"),
+        )
+        units = [
+            line.split()[0].removeprefix("release-retry@") for line in listing.splitlines() if line.strip()
+        ]
+        return {instance(unit) for unit in units if instance(unit)}
+
+    def journal(self, unit: str, lines: int) -> list[str]:
+        """Ask the journal."""
+        found = command(
+            *(
+                "journalctl",
+                "--unit",
+                unit,
+                "--lines",
+                str(lines),
+                "--output",
+                "cat",
+                "--no-pager",
+                "--quiet",
+            ),
+            check=False,
+        )
+        return found.splitlines()
+
+    def run_once(self, command_: OneOff) -> Output:
+        """Run a command as a unit of its own, so that it has the release's user, sandbox and credentials."""
+        argv = [
+            "systemd-run",
+            "--quiet",
+            "--wait",
+            "--collect",
+            "--service-type=exec",
+            f"--unit={command_.unit}",
+        ]
+        argv += [f"--property={line}" for line in command_.properties]
+        argv += [f"--property=RuntimeMaxSec={command_.timeout}", "/bin/sh", "-e", str(command_.script)]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        # What the command printed arrives a moment after it ended.
+        subprocess.run(["journalctl", "--sync"], capture_output=True, check=False)
+        return Output(done.returncode, done.stderr.strip())
+
+    def run(self, argv: list[str], directory: Path, env: dict[str, str]) -> Output:
+        """Run a command as root and return both its outputs, in the order in which they came."""
+        environment = {
+            "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+            "HOME": "/root",
+            "LANG": "C.UTF-8",
+        }
+        done = subprocess.run(
+            argv,
+            cwd=directory,
+            env={**environment, **env},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        return Output(done.returncode, done.stdout)
+
+    def sync(self) -> None:
+        """Write everything to disk."""
+        os.sync()
+
+    def give(self, path: Path, user: str, group: str) -> bool:
+        """Set a path's owner."""
+        uid, gid = pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid
+        now = path.stat()
+        if (now.st_uid, now.st_gid) == (uid, gid):
+            return False
+        os.chown(path, uid, gid)
+        return True
+
+    def probe(self, probe: Probe) -> Answer:
+        """Ask as Nginx would: through the socket, with the headers that it sets."""
+        connection = UnixConnection(probe)
+        headers = {"Host": probe.host, "X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "https"}
+        try:
+            connection.request("GET", probe.path, headers={**headers, "Connection": "close"})
+            response = connection.getresponse()
+            response.read()
+        except (OSError, http.client.HTTPException) as error:
+            return Answer(None, f"no answer ({error or type(error).__name__})")
+        finally:
+            connection.close()
+        return Answer(response.status)
+
+    def children(self, pid: int) -> frozenset[int]:
+        """Read who a process's children are."""
+        try:
+            return frozenset(
+                int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            )
+        except OSError:
+            return frozenset()
+
+    def connections(self, socket: Path) -> int:
+        """Count connected ends of a socket; those not yet accepted are among them."""
+        count = 0
+        for line in Path("/proc/net/unix").read_text(errors="replace").splitlines()[1:]:
+            # Num RefCount Protocol Flags Type St Inode Path
+            fields = line.split(None, 7)
+            if len(fields) == 8 and fields[7] == str(socket):
+                count += fields[5] == UNIX_CONNECTED and not int(fields[3], 16) & UNIX_LISTENS
+        return count
+
+    def home(self, user: str) -> str | None:
+        """Ask for a user's home."""
+        try:
+            return pwd.getpwnam(user).pw_dir
+        except KeyError:
+            return None
+
+    def free_disk(self, path: Path) -> int:
+        """Ask the file system of the nearest directory that exists."""
+        while not path.exists():
+            path = path.parent
+        return shutil.disk_usage(path).free // (1024 * 1024)
+
+    def clock(self) -> float:
+        """Return the monotonic clock."""
+        return time.monotonic()
+
+    def now(self) -> str:
+        """Return the time of day, UTC."""
+        return time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        time.sleep(seconds)
+
+    def log(self, message: str) -> None:
+        """Write to the journal; `journalctl -t fastapi-metal` shows what the engine did."""
+        syslog.openlog("fastapi-metal", 0, syslog.LOG_USER)
+        syslog.syslog(syslog.LOG_INFO, message)

@@ -1,0 +1,114 @@
+"""Where everything of an application lies on a host."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The paths of one application. `root` is another directory than `/` in tests alone."""
+
+    app: str
+    root: Path = Path("/")
+
+    @property
+    def home(self) -> Path:
+        """The application's directory, on Nginx's way to the socket."""
+        return self.root / "srv" / self.app
+
+    @property
+    def releases(self) -> Path:
+        """The directory of all releases."""
+        return self.home / "releases"
+
+    @property
+    def current(self) -> Path:
+        """The link that decides which release gets the traffic."""
+        return self.home / "current"
+
+    @property
+    def history(self) -> Path:
+        """One line per switch: from, to, when."""
+        return self.home / "history.jsonl"
+
+    @property
+    def etc(self) -> Path:
+        """What only root may read."""
+        return self.root / "etc" / self.app
+
+    @property
+    def key(self) -> Path:
+        """The key under which secrets are recognised without being stored."""
+        return self.etc / "release.key"
+
+    @property
+    def all_credentials(self) -> Path:
+        """The secrets of all releases."""
+        return self.etc / "credentials"
+
+    @property
+    def state(self) -> Path:
+        """What survives releases."""
+        return self.root / "var/lib" / self.app
+
+    @property
+    def system_units(self) -> Path:
+        """Where systemd finds the administrator's units."""
+        return self.root / "etc/systemd/system"
+
+    @property
+    def lock(self) -> Path:
+        """Held while a step runs on this host."""
+        return self.root / "run/lock" / f"fastapi-metal.{self.app}.lock"
+
+    def release(self, release_id: str) -> Path:
+        """One release's directory."""
+        return self.releases / release_id
+
+    def source(self, release_id: str) -> Path:
+        """One release's code."""
+        return self.release(release_id) / "src"
+
+    def virtualenv(self, release_id: str) -> Path:
+        """One release's packages."""
+        return self.release(release_id) / "venv"
+
+    def socket(self, release_id: str) -> Path:
+        """One release's socket, made by systemd."""
+        return self.release(release_id) / "app.sock"
+
+    def record(self, release_id: str) -> Path:
+        """What a release is; written last, so a release without it is half a release."""
+        return self.release(release_id) / "release.json"
+
+    def prepared(self, release_id: str) -> Path:
+        """Stands where the commands before the start have succeeded."""
+        return self.release(release_id) / "prepared"
+
+    def failed(self, release_id: str) -> Path:
+        """Stands where a release did not pass, with the reason."""
+        return self.release(release_id) / "failed"
+
+    def credentials(self, release_id: str) -> Path:
+        """One release's secrets."""
+        return self.all_credentials / release_id
+
+    def drop_in(self, release_id: str) -> Path:
+        """One release's settings for systemd."""
+        return self.system_units / f"{self.service(release_id)}.d" / "release.conf"
+
+    def service(self, release_id: str) -> str:
+        """One release's service."""
+        return f"{self.app}@{release_id}.service"
+
+    def listener(self, release_id: str) -> str:
+        """One release's socket unit."""
+        return f"{self.app}@{release_id}.socket"
+
+    def retry(self, release_id: str) -> str:
+        """The timer that starts a failed release again after a while."""
+        return f"release-retry@{self.app}@{release_id}.timer"
+
+    def units(self, release_id: str) -> list[str]:
+        """Everything that must be stopped, in one call, for a release to stay stopped."""
+        return [self.listener(release_id), self.service(release_id), self.retry(release_id)]

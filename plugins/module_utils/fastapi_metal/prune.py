@@ -1,0 +1,46 @@
+"""Step 7: take away what nobody needs, so that nothing of it can come back."""
+
+from functools import partial
+
+from .check import prunable
+from .effects import Effect
+from .engine import Engine
+from .files import remove
+
+
+def rest(engine: Engine, name: str) -> bool:
+    """Make sure that systemd starts nothing of a release."""
+    engine.disable(name)
+    engine.stop(name)
+    return False
+
+
+def settings(engine: Engine, name: str) -> bool:
+    """Remove what systemd knows of a release."""
+    return remove(engine.layout.drop_in(name).parent)
+
+
+def reload(engine: Engine) -> bool:
+    """Let systemd forget."""
+    engine.machine.reload()
+    return False
+
+
+def files(engine: Engine, name: str) -> bool:
+    """Remove a release. Its record goes first: what a power cut leaves is no whole release."""
+    engine.layout.record(name).unlink(missing_ok=True)
+    remove(engine.layout.credentials(name))
+    return remove(engine.layout.release(name))
+
+
+def prune(engine: Engine) -> list[Effect]:
+    """Return the effects that remove releases which nothing keeps."""
+    names = prunable(engine)
+    if not names:
+        return []
+    return [
+        *(Effect("prune.rest", partial(rest, engine, name)) for name in names),
+        *(Effect("prune.settings", partial(settings, engine, name)) for name in names),
+        Effect("prune.reload", partial(reload, engine)),
+        *(Effect("prune.files", partial(files, engine, name)) for name in names),
+    ]

@@ -1,0 +1,71 @@
+"""The way back: traffic first, then the release that failed."""
+
+from dataclasses import dataclass
+
+from .effects import Effect
+from .engine import Engine
+from .files import point, write
+from .switch import target
+
+
+@dataclass(frozen=True)
+class PutBack:
+    """The undoing of start and switch for one release."""
+
+    engine: Engine
+    failed: str
+    back_to: str | None
+    reason: str
+
+    def revive(self) -> bool:
+        """Make sure that the old release serves before it gets traffic."""
+        machine, layout = self.engine.machine, self.engine.layout
+        if self.back_to is None or machine.state(layout.service(self.back_to)).active == "active":
+            return False
+        machine.start([layout.listener(self.back_to), layout.service(self.back_to)], wait=True)
+        return True
+
+    def enable(self) -> bool:
+        """Let the old release start at boot."""
+        return self.back_to is not None and self.engine.enable(self.back_to)
+
+    def rename(self) -> bool:
+        """Move traffic back."""
+        return self.back_to is not None and point(self.engine.layout.current, target(self.back_to))
+
+    def disable(self) -> bool:
+        """Let the failed release not start at boot."""
+        return self.engine.disable(self.failed)
+
+    def stop(self) -> bool:
+        """Stop the failed release. Its files stay, for whoever looks for the cause."""
+        self.engine.stop(self.failed)
+        return True
+
+    def mark(self) -> bool:
+        """Write down why it failed."""
+        layout = self.engine.layout
+        whole = self.engine.store.read(self.failed) is not None
+        return whole and write(layout.failed(self.failed), f"{self.reason}\n", 0o644)
+
+
+def put_back(engine: Engine, failed: str, back_to: str | None, reason: str) -> list[Effect]:
+    """Return the effects that undo start and switch.
+
+    Where there is nothing to go back to, a live release is left as it is: an application that fails
+    now and then serves better than none.
+    """
+    store = engine.store
+    if back_to is not None and store.read(back_to) is None:
+        back_to = None
+    if back_to is None and store.live() == failed:
+        return []
+    undo = PutBack(engine, failed, back_to, reason)
+    return [
+        Effect("put_back.revive", undo.revive),
+        Effect("put_back.enable", undo.enable),
+        Effect("put_back.rename", undo.rename),
+        Effect("put_back.disable", undo.disable),
+        Effect("put_back.stop", undo.stop),
+        Effect("put_back.mark", undo.mark),
+    ]

@@ -1,0 +1,191 @@
+"""The texts that make a release's own configuration. Nothing else on the host holds a variable of it."""
+
+from dataclasses import dataclass
+
+from .settings import Settings
+
+# Stands for the release's id where texts are compared.
+ANY_RELEASE = "<release>"
+
+# Nothing of the machine can be written but the state directory, and nothing of the kernel be reached.
+SANDBOX = (
+    "NoNewPrivileges=yes",
+    "CapabilityBoundingSet=",
+    "PrivateTmp=yes",
+    "PrivateDevices=yes",
+    "ProtectSystem=strict",
+    "ProtectHome=yes",
+    "ProtectProc=invisible",
+    "ProtectClock=yes",
+    "ProtectHostname=yes",
+    "ProtectControlGroups=yes",
+    "ProtectKernelLogs=yes",
+    "ProtectKernelModules=yes",
+    "ProtectKernelTunables=yes",
+    "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6",
+    "RestrictNamespaces=yes",
+    "RestrictRealtime=yes",
+    "RestrictSUIDSGID=yes",
+    "LockPersonality=yes",
+    "RemoveIPC=yes",
+    "SystemCallArchitectures=native",
+    "SystemCallFilter=@system-service",
+    "UMask=0027",
+)
+
+WAIT_FOR_DATABASE = "/usr/local/lib/fastapi-metal/wait-for-database"
+
+# Gives a database ten minutes to come up after a power cut before systemd counts a failed start.
+DATABASE_PATIENCE = 600
+
+GUNICORN = '''\
+"""How Gunicorn runs this release. Written by the release engine; systemd holds the socket."""
+
+wsgi_app = {module!r}
+chdir = {directory!r}
+workers = {workers}
+worker_class = {worker_class!r}
+worker_tmp_dir = {runtime!r}
+preload_app = {preload}
+timeout = {timeout}
+graceful_timeout = {graceful_timeout}
+forwarded_allow_ips = "*"
+proc_name = {proc_name!r}
+control_socket_disable = True
+
+
+def child_exit(server, worker):
+    """Forget the gauges of a worker that has ended."""
+    try:
+        from prometheus_client import multiprocess
+
+        multiprocess.mark_process_dead(worker.pid)
+    except (ImportError, ValueError):
+        pass
+'''
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A release's own configuration."""
+
+    env: str
+    gunicorn: str
+    drop_in: str
+    commands: tuple[str, ...]
+
+    def texts(self) -> dict[str, str]:
+        """Return every text by the name under which it is compared and shown."""
+        return {
+            "env": self.env,
+            "gunicorn.conf.py": self.gunicorn,
+            "release.conf": self.drop_in,
+            "before_start": "\n".join(self.commands),
+        }
+
+
+def quoted(value: str) -> str:
+    """Return a value as systemd's EnvironmentFile reads it back, character for character."""
+    for character in '\\"`$':
+        value = value.replace(character, f"\\{character}")
+    return f'"{value}"'
+
+
+def environment(settings: Settings, release_id: str) -> dict[str, str]:
+    """Return what every process of a release finds in its environment."""
+    layout = settings.layout
+    found = dict(settings.env)
+    if settings.with_database:
+        found.setdefault("DATABASE_URL", settings.database_url)
+    found.setdefault("FORWARDED_ALLOW_IPS", "*")
+    found["APP_NAME"] = settings.name
+    found["APP_RELEASE"] = release_id
+    found["PATH"] = f"{layout.virtualenv(release_id)}/bin:/usr/local/bin:/usr/bin:/bin"
+    return found
+
+
+def environment_file(settings: Settings, release_id: str) -> str:
+    """Return the environment as a file for systemd."""
+    lines = [f"{name}={quoted(value)}" for name, value in environment(settings, release_id).items()]
+    return "".join(f"{line}\n" for line in sorted(lines))
+
+
+def working_directory(settings: Settings, release_id: str) -> str:
+    """Return the directory in which a release's processes run."""
+    source = settings.layout.source(release_id)
+    workdir = settings.entry["workdir"]
+    return str(source if workdir == "." else source / workdir)
+
+
+def gunicorn(settings: Settings, release_id: str, workers: int) -> str:
+    """Return Gunicorn's configuration."""
+    server = settings.entry["server"]
+    return GUNICORN.format(
+        module=settings.entry["module"],
+        directory=working_directory(settings, release_id),
+        workers=workers,
+        worker_class=server["worker_class"],
+        runtime=f"/run/{settings.name}/{release_id}",
+        preload=server["preload"],
+        timeout=server["timeout"],
+        graceful_timeout=server["graceful_timeout"],
+        proc_name=f"{settings.name}@{release_id}",
+    )
+
+
+def process(settings: Settings, release_id: str) -> list[str]:
+    """Return the settings that every process of a release has: server and one-off commands."""
+    layout = settings.layout
+    limits = settings.entry["limits"]
+    state = [settings.name, *(f"{settings.name}/{directory}" for directory in settings.entry["state"])]
+    return [
+        f"User={settings.name}",
+        f"Group={settings.name}",
+        f"WorkingDirectory={working_directory(settings, release_id)}",
+        f"EnvironmentFile={layout.release(release_id)}/env",
+        *(
+            f"LoadCredential={name}:{layout.credentials(release_id)}/{name}"
+            for name in sorted(settings.secrets)
+        ),
+        f"SyslogIdentifier={settings.name}",
+        f"StateDirectory={' '.join(state)}",
+        "StateDirectoryMode=0750",
+        *([f"MemoryMax={limits['memory']}"] if limits["memory"] else []),
+        f"TasksMax={limits['tasks']}",
+        *SANDBOX,
+    ]
+
+
+def drop_in(settings: Settings, release_id: str) -> str:
+    """Return everything that systemd must know of one release."""
+    server = settings.entry["server"]
+    release = settings.layout.release(release_id)
+    runtime = f"{settings.name}/{release_id}"
+    start_timeout = 120
+    lines = [
+        "# Written by the release engine; a changed setting is a new release with a file of its own.",
+        "[Service]",
+    ]
+    lines += process(settings, release_id)
+    if settings.with_database:
+        start_timeout += DATABASE_PATIENCE
+        lines.append(f"ExecStartPre={WAIT_FOR_DATABASE} {settings.database_wait} {DATABASE_PATIENCE}")
+    lines += [
+        f"ExecStart={release}/venv/bin/gunicorn --config {release}/gunicorn.conf.py",
+        f"RuntimeDirectory={runtime} {runtime}/metrics",
+        "RuntimeDirectoryMode=0750",
+        f"Environment=PROMETHEUS_MULTIPROC_DIR=/run/{runtime}/metrics",
+        f"TimeoutStartSec={start_timeout}",
+        f"TimeoutStopSec={server['graceful_timeout'] + 10}",
+    ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def render(settings: Settings, release_id: str, workers: int) -> Rendered:
+    """Return a release's own configuration."""
+    return Rendered(
+        env=environment_file(settings, release_id),
+        gunicorn=gunicorn(settings, release_id, workers),
+        drop_in=drop_in(settings, release_id),
+        commands=tuple(settings.entry["before_start"]),
+    )

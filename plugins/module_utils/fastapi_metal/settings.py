@@ -1,0 +1,76 @@
+"""What the engine knows of an application: the completed entry of `apps`, typed."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from .layout import Layout
+from .sizing import Sizing, memory_limit, size
+
+
+@dataclass(frozen=True)
+class Source:
+    """The source as the controller saw it."""
+
+    digest: str
+    lock: str
+    origin: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One application's settings. Field names follow the keys of `apps`."""
+
+    layout: Layout
+    entry: dict[str, Any]
+    env: dict[str, str]
+    secrets: dict[str, str]
+    source: Source
+    database_url: str
+    database_wait: str
+    python: str
+    socket_group: str
+    minimum_free_disk: int
+    deployed_by: str
+
+    @property
+    def name(self) -> str:
+        """The application's name, and its user's."""
+        return self.layout.app
+
+    @property
+    def with_database(self) -> bool:
+        """Whether it is given a database."""
+        return bool(self.entry["database"] == "postgresql")
+
+    def sizing(self, cores: int, memory: int) -> Sizing:
+        """Return the workers for this machine; memory is in MiB."""
+        server = self.entry["server"]
+        limit = memory_limit(self.entry["limits"]["memory"])
+        return size(str(server["workers"]), cores, memory, server["worker_memory"], limit)
+
+
+def text(value: Any) -> str:
+    """Return a value of YAML as a process gets it: true and false small, nothing as empty."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def from_request(app: str, request: dict[str, Any]) -> Settings:
+    """Return the settings that the controller sent."""
+    entry = request["entry"]
+    return Settings(
+        layout=Layout(app),
+        entry=entry,
+        env={name: text(value) for name, value in entry["env"].items()},
+        secrets={name: text(value) for name, value in entry["secrets"].items()},
+        source=Source(**request["source"]),
+        database_url=request["database_url"],
+        database_wait=request["database_wait"],
+        python=request["python"],
+        socket_group=request["socket_group"],
+        minimum_free_disk=request["minimum_free_disk"],
+        deployed_by=request["deployed_by"],
+    )

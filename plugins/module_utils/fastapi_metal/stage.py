@@ -1,0 +1,164 @@
+"""Step 2: everything of the new release on disk, nothing of it running."""
+
+import tarfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from .effects import Effect
+from .engine import Engine
+from .files import directory, remove, write, write_json
+from .identity import Identity
+from .machine import Resources
+from .rendering import Rendered, render, working_directory
+from .virtualenv import build
+
+RECORD_VERSION = 1
+
+
+class StageError(Exception):
+    """A release cannot be staged; the message says why, and what to do."""
+
+
+def unpack(archive: Path, target: Path) -> None:
+    """Unpack a tarball that the controller made."""
+    with tarfile.open(archive) as tar:
+        # Debian 12's Python 3.11.2 has no filters; the controller packs relative names only.
+        if hasattr(tarfile, "data_filter"):
+            tar.extractall(target, filter="data")
+        else:
+            tar.extractall(target)  # noqa: S202 - the archive is our own
+
+
+@dataclass(frozen=True)
+class Staging:
+    """The making of one release."""
+
+    engine: Engine
+    id: str
+    archive: Path
+    resources: Resources
+    identity: Identity
+    rendered: Rendered
+
+    @property
+    def path(self) -> Path:
+        """The release's directory."""
+        return self.engine.layout.release(self.id)
+
+    def readable(self, path: Path, mode: int) -> None:
+        """Let the application read what only root may write."""
+        path.chmod(mode)
+        self.engine.machine.give(path, "root", self.engine.settings.name)
+
+    def clean(self) -> bool:
+        """Remove what a run that died has left of it."""
+        layout = self.engine.layout
+        leftovers = (self.path, layout.credentials(self.id), layout.drop_in(self.id).parent)
+        removed = [remove(path) for path in leftovers]
+        return any(removed)
+
+    def place(self) -> bool:
+        """Make its directory."""
+        return directory(self.path, 0o711)
+
+    def source(self) -> bool:
+        """Unpack its code."""
+        settings, source = self.engine.settings, self.engine.layout.source(self.id)
+        unpack(self.archive, source)
+        self.readable(source, 0o750)
+        if not Path(working_directory(settings, self.id)).is_dir():
+            raise StageError(
+                f"the source has no directory `{settings.entry['workdir']}`; set "
+                f"apps.{settings.name}.workdir in group_vars/all/apps.yml to one that it has, or leave it out"
+            )
+        return True
+
+    def packages(self) -> bool:
+        """Install what it needs."""
+        build(self.engine, self.id, self.resources.python)
+        self.readable(self.engine.layout.virtualenv(self.id), 0o750)
+        return True
+
+    def bytecode(self) -> bool:
+        """Compile its code: the service user cannot write here, so it would be compiled at every start."""
+        python = str(self.engine.layout.virtualenv(self.id) / "bin/python")
+        source = str(self.engine.layout.source(self.id))
+        # A file that does not compile may be a template; the gate tells whether it matters.
+        self.engine.machine.run([python, "-m", "compileall", "-q", source], self.path, {})
+        return True
+
+    def config(self) -> bool:
+        """Write its own configuration."""
+        files = {
+            "env": self.rendered.env,
+            "gunicorn.conf.py": self.rendered.gunicorn,
+            "before_start": "\n".join(self.rendered.commands),
+        }
+        for name, content in files.items():
+            write(self.path / name, content, 0o640)
+            self.readable(self.path / name, 0o640)
+        return True
+
+    def credentials(self) -> bool:
+        """Write its secrets where only root may read them."""
+        place = self.engine.layout.credentials(self.id)
+        directory(place, 0o700)
+        for name, value in self.engine.settings.secrets.items():
+            write(place / name, value, 0o400)
+        return True
+
+    def drop_in(self) -> bool:
+        """Write what systemd must know of it."""
+        path = self.engine.layout.drop_in(self.id)
+        directory(path.parent, 0o755)
+        return write(path, self.rendered.drop_in, 0o644)
+
+    def reload(self) -> bool:
+        """Let systemd know it."""
+        self.engine.machine.reload()
+        return True
+
+    def record(self) -> bool:
+        """Say that it is whole, once all of it is on disk to stay."""
+        engine = self.engine
+        engine.machine.sync()
+        sizing = engine.sizing(self.resources)
+        record = {
+            "version": RECORD_VERSION,
+            "id": self.id,
+            "app": engine.settings.name,
+            "digest": self.identity.digest,
+            "identity": asdict(self.identity),
+            "workers": sizing.workers,
+            "workers_reason": sizing.reason,
+            "origin": engine.settings.source.origin,
+            "created": engine.machine.now(),
+            "deployed_by": engine.settings.deployed_by,
+        }
+        return write_json(engine.layout.record(self.id), record, 0o644)
+
+
+def stage(engine: Engine, release_id: str, archive: Path | None) -> list[Effect]:
+    """Return the effects that make a release whole; none if it is."""
+    if engine.store.read(release_id):
+        return []
+    if archive is None:
+        raise StageError(
+            f"release {release_id} is not on this machine and its source was not sent; run again"
+        )
+    resources = engine.resources()
+    rendered = render(engine.settings, release_id, engine.sizing(resources).workers)
+    staging = Staging(engine, release_id, archive, resources, engine.identity(resources), rendered)
+    return [
+        Effect("stage.clean", staging.clean),
+        Effect("stage.directory", staging.place),
+        Effect("stage.source", staging.source),
+        Effect("stage.packages", staging.packages),
+        Effect("stage.bytecode", staging.bytecode),
+        Effect("stage.config", staging.config),
+        Effect("stage.credentials", staging.credentials),
+        Effect("stage.drop_in", staging.drop_in),
+        Effect("stage.reload", staging.reload),
+        # Last: a release without its record is none.
+        Effect("stage.record", staging.record),
+    ]
