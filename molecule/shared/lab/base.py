@@ -81,12 +81,12 @@ def image(suite: str) -> Path:
 
 
 def layers(suite: str) -> list[Path]:
-    """Return what a clone stands on, uppermost first: the host's authorities, if it has any, and the image."""
+    """Return what a clone stands on, uppermost first: the host's authorities, if any, and the image."""
     own = authorities.certificates()
     below = image(suite)
-    return (
-        [below.with_name(f"{below.name}-ca-{authorities.digest(own)}") / "upper", below] if own else [below]
-    )
+    if not own:
+        return [below]
+    return [below.with_name(f"{below.name}-ca-{authorities.digest(own)}") / "upper", below]
 
 
 def built(suite: str) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from lab import inventory, lifecycle, machine, paths, ssh, state
+from lab import inventory, lifecycle, machine, paths, services, ssh, state
 from lab.errors import LabError
 from lab.machines import SUITES, Machine, load
 from lab.steps import Steps, note
@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("name", type=_name)
     sub.add_argument("--list", action="store_true")
     sub.add_argument("--host", metavar="MACHINE")
+    sub.add_argument("--directory", metavar="DIRECTORY", help="the inventory's, for inventory_dir")
     sub.add_argument("--if-up", action="store_true", help="print an empty one if there is no such lab")
     sub = command("ssh", _ssh, "log in to a machine, or run a command on it")
     _machine_arguments(sub)
@@ -87,6 +88,9 @@ def _parser() -> argparse.ArgumentParser:
     ):
         _machine_arguments(command(name, _power, about))
         commands.choices[name].set_defaults(action=name)
+    sub = command("acme", _acme, "take the lab's ACME server down, or put it up again")
+    sub.add_argument("name", type=_name, metavar="LAB")
+    sub.add_argument("state", choices=["stop", "start"])
     sub = command("memory", _memory, "limit a machine's memory")
     _machine_arguments(sub)
     sub.add_argument("amount", metavar="AMOUNT", help="for example 3G or 512M")
@@ -157,7 +161,7 @@ def _inventory(arguments: argparse.Namespace) -> None:
     if arguments.if_up and state.load(paths.key(arguments.name)) is None:
         note("{}")
         return
-    found = inventory.ansible(state.running(arguments.name))
+    found = inventory.ansible(state.running(arguments.name), arguments.directory)
     note(
         json.dumps(found["_meta"]["hostvars"].get(arguments.host, {}) if arguments.host else found, indent=2)
     )
@@ -177,6 +181,16 @@ def _power(arguments: argparse.Namespace) -> None:
         lab = state.running(arguments.name)
         action(lab, lab.machine(arguments.machine))
     note(f"{arguments.action} {arguments.machine}: done in {time.monotonic() - began:.1f} s")
+
+
+def _acme(arguments: argparse.Namespace) -> None:
+    with state.locked(arguments.name):
+        lab = state.running(arguments.name)
+        if arguments.state == "stop":
+            services.stop(lab, "pebble")
+        else:
+            services.start_acme(lab)
+    note(f"the ACME server of '{lab.name}': {arguments.state}")
 
 
 def _memory(arguments: argparse.Namespace) -> None:

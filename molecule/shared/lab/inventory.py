@@ -31,11 +31,16 @@ def info(lab: Lab) -> dict[str, Any]:
     }
 
 
-def ansible(lab: Lab) -> dict[str, Any]:
-    """Return the lab as a dynamic inventory."""
+def ansible(lab: Lab, directory: str | None = None) -> dict[str, Any]:
+    """Return the lab as a dynamic inventory.
+
+    `directory` becomes inventory_dir, which Ansible takes from the inventory that names a host first.
+    """
     found: dict[str, Any] = {"_meta": {"hostvars": {}}}
+    common = {} if directory is None else {"inventory_dir": directory}
     for machine in lab.machines:
         found["_meta"]["hostvars"][machine.name] = {
+            **common,
             "ansible_host": lab.address(machine.name),
             # A connection kept to a machine of an earlier lab at the same address would hang: this one is
             # ended together with its machine.

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 from lab import base, cgroup, clone, machine, mounts, network, paths, pki, services, ssh, state
 from lab.command import missing_packages, run
@@ -75,6 +76,7 @@ def _make(name: str, machines: list[Machine], owner: ProcessId | None) -> Lab:
         run(
             ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"lab {name}", "-f", f"{lab.directory}/key"]
         )
+        (lab.directory / "ssh_config").write_text(ssh.config(lab))
         for entry in machines:
             clone.personalise(lab, entry, clone.mount(lab, entry))
     with steps.step(f"Boot {', '.join(entry.name for entry in machines)}"):
@@ -90,8 +92,7 @@ def _make(name: str, machines: list[Machine], owner: ProcessId | None) -> Lab:
 def _allocate(name: str, machines: list[Machine], owner: ProcessId | None) -> Lab:
     """Take a free slot and make its bridge, before another lab can look."""
     with held(paths.HOST_LOCK):
-        claimed = [other.slot.number for other in map(state.load, state.all_keys()) if other is not None]
-        slot = free_slot(claimed, network.interfaces(), network.networks())
+        slot = free_slot(state.claimed_slots(), network.interfaces(), network.networks())
         lab = Lab(
             name=name,
             slot=slot,
@@ -109,7 +110,7 @@ def _allocate(name: str, machines: list[Machine], owner: ProcessId | None) -> La
 
 def _start_services(lab: Lab) -> None:
     lab.sockets.mkdir(mode=0o700, parents=True, exist_ok=True)
-    pki.make(lab.directory / "ca", lab.slot, services.names_of_gateway())
+    pki.make(lab.directory / "ca", lab.slot, [services.ACME_NAME, services.APT_NAME])
     (lab.directory / "hosts").write_text(services.hosts_file(lab))
     (lab.directory / "pebble.json").write_text(services.pebble_config(lab))
     services.start(lab, "dnsmasq", services.dnsmasq(lab))
@@ -133,28 +134,37 @@ def take_down(key: str) -> None:
     with _uninterrupted():
         lab = state.load(key)
         if lab is not None:
-            for entry in lab.machines:
-                ssh.end_connection(lab, entry.name)
-            cgroup.kill(lab.cgroups)
-        for point in mounts.under(directory):
-            if subprocess.run(["umount", str(point)], check=False, capture_output=True).returncode != 0:
-                run(["umount", "--lazy", str(point)])
-        if lab is not None:
-            with held(paths.HOST_LOCK):
-                network.down(lab.slot)
-            cgroup.remove(lab.cgroups)
-            shutil.rmtree(lab.sockets, ignore_errors=True)
-            for entry in lab.machines:
-                machine.forget(lab.slot.container(entry.name))
-        if mounts.under(directory):
-            raise LabError(f"something is still mounted in {directory}: `umount` it, then repeat")
-        if directory.exists():
-            # The state goes last: should this be interrupted, the next one knows what there was.
-            for path in sorted(directory.iterdir(), key=lambda entry: entry.name == "lab.json"):
-                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-            directory.rmdir()
+            _end(lab)
+        _delete(directory)
         if paths.lab(key).is_symlink():
             paths.lab(key).unlink()
+
+
+def _end(lab: Lab) -> None:
+    """End the lab's processes, and remove what the kernel keeps for it."""
+    for entry in lab.machines:
+        ssh.end_connection(lab, entry.name)
+    cgroup.kill(lab.cgroups)
+    with held(paths.HOST_LOCK):
+        network.down(lab.slot)
+    cgroup.remove(lab.cgroups)
+    shutil.rmtree(lab.sockets, ignore_errors=True)
+    for entry in lab.machines:
+        machine.forget(lab.slot.container(entry.name))
+
+
+def _delete(directory: Path) -> None:
+    """Unmount the machines' disks and remove the files."""
+    for point in mounts.under(directory):
+        if subprocess.run(["umount", str(point)], check=False, capture_output=True).returncode != 0:
+            run(["umount", "--lazy", str(point)])
+    if mounts.under(directory):
+        raise LabError(f"something is still mounted in {directory}: `umount` it, then repeat")
+    if directory.exists():
+        # The state goes last: should this be interrupted, the next one knows what there was.
+        for path in sorted(directory.iterdir(), key=lambda entry: entry.name == "lab.json"):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        directory.rmdir()
 
 
 @contextlib.contextmanager
@@ -180,7 +190,11 @@ def reap(except_for: str | None = None) -> list[str]:
         with attempted(paths.lock(key)) as mine:
             if not mine or not paths.lab(key).exists():
                 continue
-            lab = state.load(key)
+            try:
+                lab = state.load(key)
+            except LabError as error:
+                note(f"left alone: {error}")
+                continue
             why = "nothing of it was made yet" if lab is None else lab.dead()
             if why is not None:
                 note(f"removing the lab '{key if lab is None else lab.name}': {why}")

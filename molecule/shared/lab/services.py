@@ -7,9 +7,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from pathlib import Path
 
-from lab import launch, paths
+from lab import cgroup, launch, paths
 from lab.errors import LabError
 from lab.state import Lab
 from lab.supervise import write
@@ -82,9 +81,19 @@ def http_server(lab: Lab) -> list[str]:
 def start(lab: Lab, name: str, argv: list[str]) -> None:
     """Start one service in the lab's cgroup."""
     log = lab.directory / f"{name}.log"
-    process = launch.start(argv, f"service-{name}", lab.slot.bridge, lab.cgroups, log)
-    write(lab.directory / f"{name}.pid", str(process.pid))
-    _STARTED[name] = process
+    _STARTED[name] = launch.start(argv, f"service-{name}", lab.slot.bridge, lab.cgroups, log)
+
+
+def stop(lab: Lab, name: str) -> None:
+    """End one service at once."""
+    cgroup.kill(launch.cgroups(lab.slot.bridge, lab.cgroups, f"service-{name}"))
+
+
+def start_acme(lab: Lab) -> None:
+    """Start the ACME server and keep its root certificate, a new one each time."""
+    stop(lab, "pebble")
+    start(lab, "pebble", pebble(lab))
+    fetch_acme_root(lab)
 
 
 _STARTED: dict[str, subprocess.Popen[bytes]] = {}
@@ -152,13 +161,3 @@ def prepare_apt(lab: Lab) -> str:
         "standin": True,
     }
     return "Grafana's repository does not answer from here: a stand-in package takes its place"
-
-
-def names_of_gateway() -> list[str]:
-    """Return the names that the lab's own certificate is made for."""
-    return [ACME_NAME, APT_NAME]
-
-
-def log_path(lab: Lab, name: str) -> Path:
-    """Return where a service's messages are."""
-    return lab.directory / f"{name}.log"

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,6 +110,18 @@ def load(key: str) -> Lab | None:
             f"{path} was written by another version of the lab ({error!r}): take that lab down with "
             "the checkout that made it"
         ) from None
+
+
+def claimed_slots() -> list[int]:
+    """Return the slots of every lab, also of those that are only being made."""
+    found = []
+    for key in all_keys():
+        # A state that cannot be read has its bridge up, if anything, and that is looked at as well.
+        with suppress(LabError):
+            lab = load(key)
+            if lab is not None:
+                found.append(lab.slot.number)
+    return found
 
 
 def running(name: str) -> Lab:

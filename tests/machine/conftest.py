@@ -1,0 +1,130 @@
+"""Give tests their lab: testinfra's `host` for each machine, and `lab` for what is around them."""
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import testinfra
+from client import Site
+from testinfra.host import Host
+
+ROOT = Path(__file__).resolve().parents[2]
+NAME = os.environ.get("LAB_NAME", "demo")
+
+
+@dataclass(frozen=True)
+class Lab:
+    """The lab that the tests run in."""
+
+    name: str
+    info: dict[str, Any]
+
+    def address(self, machine: str) -> str:
+        """Return a machine's address."""
+        return str(self.info["machines"][machine])
+
+    @property
+    def acme_root(self) -> Path:
+        """Return the certificate that those issued in the lab lead to."""
+        return Path(self.info["acme_root"])
+
+    def _command(self, *argv: str) -> None:
+        done = subprocess.run([ROOT / "bin/lab", *argv], check=False, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+    def reboot(self, machine: str) -> None:
+        """Reboot a machine and wait for its login."""
+        self._command("reboot", self.name, machine)
+
+    def kill(self, machine: str) -> None:
+        """Cut a machine's power."""
+        self._command("kill", self.name, machine)
+
+    def start(self, machine: str) -> None:
+        """Boot a machine that is off and wait for its login."""
+        self._command("start", self.name, machine)
+
+    def memory(self, machine: str, amount: str) -> None:
+        """Limit a machine's memory."""
+        self._command("memory", self.name, machine, amount)
+
+    def acme(self, state: str) -> None:
+        """Take the ACME server down (`stop`) or put it up again (`start`)."""
+        self._command("acme", self.name, state)
+
+    def run(self, *argv: str | Path, **extra: str) -> subprocess.CompletedProcess[str]:
+        """Run a command on the controller, in the project's directory and for this lab."""
+        environment = {**os.environ, "LAB_NAME": self.name, **extra}
+        command = [str(part) for part in argv]
+        return subprocess.run(command, cwd=ROOT, env=environment, check=False, capture_output=True, text=True)
+
+    def playbook(self, name: str, **variables: Any) -> subprocess.CompletedProcess[str]:
+        """Run one of the project's playbooks on the lab, with extra variables."""
+        argv = [str(ROOT / ".venv/bin/ansible-playbook"), "-i", "inventories/lab", f"playbooks/{name}.yml"]
+        return self.run(*argv, "--extra-vars", json.dumps(variables))
+
+    def deploy(self, app: str, **changes: Any) -> subprocess.CompletedProcess[str]:
+        """Deploy an app as the inventory describes it, but for the keys in `changes`."""
+        if not changes:
+            return self.playbook("deploy", app=app)
+        entry = {**self.variable("apps")[app], **changes}
+        return self.playbook("deploy", app=app, apps={app: entry})
+
+    def variable(self, name: str) -> Any:
+        """Return a variable as the inventory gives it to the first machine."""
+        inventory = self.run(ROOT / ".venv/bin/ansible-inventory", "-i", "inventories/lab", "--host", first())
+        assert inventory.returncode == 0, inventory.stderr
+        variables: dict[str, Any] = json.loads(inventory.stdout)
+        return variables[name]
+
+
+@cache
+def information() -> dict[str, Any]:
+    """Return what bin/lab knows about the lab."""
+    done = subprocess.run([ROOT / "bin/lab", "info", NAME], check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        pytest.exit(done.stderr.strip(), returncode=2)
+    info: dict[str, Any] = json.loads(done.stdout)
+    return info
+
+
+def first() -> str:
+    """Return the name of the first machine."""
+    return str(next(iter(information()["machines"])))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Write the results where bin/test counts them; molecule starts pytest and takes no such option."""
+    if "MACHINE_JUNIT" in os.environ:
+        config.option.xmlpath = os.environ["MACHINE_JUNIT"]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that asks for `host` on each machine of the lab."""
+    if "host" in metafunc.fixturenames:
+        metafunc.parametrize("host", list(information()["machines"]), indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def lab() -> Lab:
+    """Return the lab, which is up already."""
+    return Lab(NAME, information())
+
+
+@pytest.fixture(scope="session")
+def host(request: pytest.FixtureRequest) -> Host:
+    """Return one machine; commands run as root through sudo."""
+    config = information()["ssh_config"]
+    return testinfra.get_host(f"ssh://{request.param}", ssh_config=config, sudo=True)
+
+
+@pytest.fixture(scope="session")
+def site(lab: Lab) -> Site:
+    """Return the lab's catalogue as a visitor reaches it."""
+    return Site("catalog.lab.test", lab.address(first()), lab.acme_root)
