@@ -42,16 +42,24 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str)
 
 
-class _Handler(logging.StreamHandler[Any]):
-    """Marks the handler as ours, so that a second application in one process adds no second line."""
+class _Stdout(logging.Handler):
+    """Writes to what is stdout at that moment; a class of its own, so that `configure` finds it again."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line in one piece, so that those of several workers do not mix."""
+        try:
+            sys.stdout.write(self.format(record) + "\n")
+            sys.stdout.flush()
+        except (OSError, ValueError):
+            self.handleError(record)
 
 
 def configure(level: str) -> None:
     """Send what is logged from `level` on to stdout."""
     root = logging.getLogger()
-    for handler in [handler for handler in root.handlers if isinstance(handler, _Handler)]:
+    for handler in [handler for handler in root.handlers if isinstance(handler, _Stdout)]:
         root.removeHandler(handler)
-    handler = _Handler(sys.stdout)
+    handler = _Stdout()
     handler.setFormatter(JsonFormatter())
     root.addHandler(handler)
     root.setLevel(level.upper())

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
 
-from catalog import __version__, health, logs, problems
+from catalog import __version__, health, logs, openapi, problems
 from catalog.database import Database, known_revisions
 from catalog.metrics import Metrics
 from catalog.middleware import BodyLimit, Observer
@@ -55,6 +55,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.metrics = Metrics(__version__, settings.release)
     app.state.revisions = known_revisions()
     problems.install(app)
+    openapi.install(app, keys_needed=bool(settings.api_keys))
     # The last one added is the outermost.
     app.add_middleware(BodyLimit, limit=settings.max_body)
     app.add_middleware(Observer, metrics=app.state.metrics)

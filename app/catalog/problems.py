@@ -88,21 +88,7 @@ def describe(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def install(app: FastAPI) -> None:
-    """Make `app` answer every error with problem details, and its OpenAPI document say so."""
-    openapi = app.openapi
-
-    def openapi_with_problems() -> dict[str, Any]:
-        document = openapi()
-        schemas = document["components"]["schemas"]
-        # FastAPI adds its own form of errors to every operation with a parameter; none is answered here.
-        for name in ("HTTPValidationError", "ValidationError"):
-            schemas.pop(name, None)
-        described = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-        schemas.update(described.pop("$defs"))
-        schemas["Problem"] = described
-        return document
-
-    app.openapi = openapi_with_problems  # type: ignore[method-assign]
+    """Make `app` answer every error with problem details."""
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(ApiError, _api)
@@ -112,7 +98,13 @@ def install(app: FastAPI) -> None:
 
 async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return problem(error.status_code, str(error.detail), headers=error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        # Each route knows its own method; the description knows all that the path has.
+        path = getattr(request.scope.get("route"), "path", "")
+        methods = request.app.openapi()["paths"].get(path, {"get": None})
+        headers["Allow"] = ", ".join(sorted(method.upper() for method in methods))
+    return problem(error.status_code, str(error.detail), headers=headers)
 
 
 async def _api(request: Request, error: Exception) -> Response:

@@ -64,24 +64,35 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def postgresql_url(server: PostgreSQL, migrated_postgresql: str) -> str:
+def postgresql_url(request: pytest.FixtureRequest) -> str:
     """Return the URL of a migrated and empty database."""
-    with server.connect("catalog") as connection:
-        connection.execute("TRUNCATE products RESTART IDENTITY")
-    return migrated_postgresql
+    return empty_database(request, "postgresql")
 
 
 @pytest.fixture
-def sqlite_url(migrated_sqlite: Path, tmp_path: Path) -> str:
+def sqlite_url(request: pytest.FixtureRequest) -> str:
     """Return the URL of a migrated and empty file."""
-    shutil.copy(migrated_sqlite, tmp_path / "catalog.db")
-    return f"sqlite:///{tmp_path}/catalog.db"
+    return empty_database(request, "sqlite")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest) -> str:
     """Run the test on both databases."""
-    return str(request.getfixturevalue(f"{request.param}_url"))
+    return empty_database(request, request.param)
+
+
+def empty_database(request: pytest.FixtureRequest, kind: str) -> str:
+    """Return the URL of a database with every table and no row."""
+    if kind == "sqlite":
+        factory: pytest.TempPathFactory = request.getfixturevalue("tmp_path_factory")
+        path = factory.mktemp("sqlite") / "catalog.db"
+        shutil.copy(request.getfixturevalue("migrated_sqlite"), path)
+        return f"sqlite:///{path}"
+    url: str = request.getfixturevalue("migrated_postgresql")
+    server: PostgreSQL = request.getfixturevalue("server")
+    with server.connect("catalog") as connection:
+        connection.execute("TRUNCATE products RESTART IDENTITY")
+    return url
 
 
 @asynccontextmanager

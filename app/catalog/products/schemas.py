@@ -1,18 +1,24 @@
 """What is taken and given over HTTP."""
 
+import re
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 MAX_ID = 2**63 - 1
 _TAKEN = ConfigDict(extra="forbid")
 
 
-def _two_decimals(value: Decimal) -> Decimal:
-    # Adding zero turns -0.00, which nobody wants to pay, into 0.00.
-    return value.quantize(Decimal("0.01")) + Decimal(0)
+_PRICE = r"^[0-9]{1,10}(\.[0-9]{1,2})?$"
+
+
+def _price(value: object) -> Decimal:
+    # Not as a JSON number: those are floats to most clients, and 0.1 + 0.2 is no price.
+    if not isinstance(value, str) or not re.fullmatch(_PRICE, value):
+        raise ValueError('write it as a string with at most ten digits and two decimals, like "12.50"')
+    return Decimal(value).quantize(Decimal("0.01"))
 
 
 # No control characters: PostgreSQL cannot store NUL, and none of the others belongs in a name.
@@ -24,7 +30,9 @@ Name = Annotated[
 Description = Annotated[
     str, StringConstraints(max_length=10_000, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$")
 ]
-Price = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=2), AfterValidator(_two_decimals)]
+Price = Annotated[
+    Decimal, BeforeValidator(_price), WithJsonSchema({"type": "string", "pattern": _PRICE}, mode="validation")
+]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 ProductId = Annotated[int, Field(ge=1, le=MAX_ID)]
 
@@ -37,7 +45,7 @@ class ProductIn(BaseModel):
     sku: Sku = Field(description="Your own number of it; unique.", examples=["MUG-BLUE-350"])
     name: Name = Field(examples=["Blue mug"])
     description: Description = Field("", examples=["350 ml, dishwasher safe."])
-    price: Price = Field(description="With at most two decimals; best sent as a string.", examples=["12.50"])
+    price: Price = Field(description="A string, so that no float is on the way.", examples=["12.50"])
     currency: Currency = Field("EUR", description="ISO 4217.", examples=["EUR"])
 
 
