@@ -21,11 +21,11 @@ APP = Path(__file__).parent.parent
 _WAIT = 30
 
 
-def wait_for(what: Callable[[], bool], message: str, seconds: float = _WAIT) -> None:
-    """Ask until `what` is true, or fail with `message`."""
-    end = time.monotonic() + seconds
+def wait_for(what: Callable[[], bool], message: str, log: Path | None = None) -> None:
+    """Ask until `what` is true, or fail with `message` and what the log holds by then."""
+    end = time.monotonic() + _WAIT
     while not what():
-        assert time.monotonic() < end, message
+        assert time.monotonic() < end, f"{message}\n{log.read_text() if log else ''}"
         time.sleep(0.02)
 
 
@@ -72,7 +72,7 @@ class PostgreSQL:
         ]
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(command, cwd=self.directory, stdout=log, stderr=log)
-        wait_for(self._answers, f"PostgreSQL does not answer: {(self.directory / 'log').read_text()}")
+        wait_for(self._answers, "PostgreSQL does not answer", self.directory / "log")
 
     def stop(self) -> None:
         """Stop at once, as after a power cut."""
@@ -147,6 +147,8 @@ def _make_cluster(server: PostgreSQL) -> None:
     (data / "postgresql.conf").write_text(
         f"unix_socket_directories = '{directory}'\nlisten_addresses = 'localhost'\nport = {server.port}\n"
         "max_connections = 60\nfsync = off\nautovacuum = off\nshared_buffers = 16MB\n"
+        # A small /dev/shm, or none that may be written to, is common where tests run.
+        "dynamic_shared_memory_type = mmap\n"
         f"ssl = on\nssl_key_file = '{key}'\nssl_cert_file = '{certificate}'\n"
     )
     (data / "pg_hba.conf").write_text(
@@ -184,9 +186,10 @@ class Gunicorn:
         """Return the process ids of the workers."""
         return set(_children(self.process.pid))
 
-    def output(self) -> str:
+    @property
+    def output(self) -> Path:
         """Return what it has printed."""
-        return (self.directory / "output").read_text()
+        return self.directory / "output"
 
 
 @contextlib.contextmanager

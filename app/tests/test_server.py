@@ -25,7 +25,7 @@ def server_url(postgresql_url: str) -> dict[str, str]:
 def app(server_url: dict[str, str]) -> Iterator[Gunicorn]:
     """Return a running application with two workers, both of which answer."""
     with gunicorn(server_url) as running:
-        wait_for(lambda: _ready(running), f"not ready: {running.output()}")
+        wait_for(lambda: _ready(running), "not ready", running.output)
         yield running
 
 
@@ -90,7 +90,7 @@ def test_numbers_are_those_of_all_workers_also_of_killed_ones(
     with server.connect("catalog") as other, other.transaction():
         other.execute("LOCK TABLE products")
         hanging = _in_background(lambda: _get(app, "/products"))
-        wait_for(lambda: _number(app, IN_FLIGHT) == 2, "the request did not begin")
+        wait_for(lambda: _number(app, IN_FLIGHT) == 2, "the request did not begin", app.output)
         for pid in before:
             os.kill(pid, signal.SIGKILL)
         assert isinstance(hanging.exception(timeout=10), httpx.TransportError)
@@ -122,9 +122,9 @@ def test_a_request_in_flight_is_finished_at_sigterm(app: Gunicorn, server: Postg
         with other.transaction():
             other.execute("LOCK TABLE products")
             writing = _in_background(lambda: _post(app))
-            wait_for(lambda: _number(app, IN_FLIGHT) == 2, "the request did not begin")
+            wait_for(lambda: _number(app, IN_FLIGHT) == 2, "the request did not begin", app.output)
             app.process.terminate()
-            wait_for(lambda: "Shutting down" in app.output(), "the workers were not told")
+            wait_for(lambda: "Shutting down" in app.output.read_text(), "the workers were not told")
             wait_for(lambda: not _listens(app), "it still takes connections")
             assert not writing.done()
         response = writing.result(timeout=10)
@@ -145,4 +145,4 @@ def test_a_bad_setting_ends_the_start_with_its_sentence() -> None:
     """The journal's last lines say what to change; the application does not run with half of its settings."""
     with gunicorn({"CATALOG_LOGLEVEL": "info"}) as app:
         assert app.process.wait(30) != 0
-        assert "CATALOG_LOGLEVEL is not a setting of this application: did you mean" in app.output()
+        assert "CATALOG_LOGLEVEL is not a setting of this application: did you mean" in app.output.read_text()
