@@ -5,11 +5,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+from ansible.module_utils.parsing.convert_bool import boolean
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _UPSTREAM = re.compile(r"unix:/[A-Za-z0-9._/@-]+|[A-Za-z0-9._-]+:[0-9]{1,5}|\[[0-9a-fA-F:.]+\]:[0-9]{1,5}")
 _SIZE = re.compile(r"[0-9]+[kKmMgG]?")
+_SWITCHES = ("websocket", "buffering", "metrics")
 _MARK = re.compile(r"^#= (?P<name>[a-z0-9-]+)\n", re.MULTILINE)
 
 
@@ -65,7 +67,8 @@ def nginx_checked_sites(sites: list[Mapping[str, Any]], defaults: Mapping[str, A
                 raise AnsibleFilterError(
                     f"nginx_sites: '{first}' and '{site['name']}' both want {server_name}; take it from one."
                 )
-        complete.append(site)
+        # A `no` that came as text would count as true in a template.
+        complete.append(site | {switch: boolean(site[switch]) for switch in _SWITCHES})
     return complete
 
 

@@ -93,10 +93,13 @@ def test_a_sites_own_values_are_printed(make_role: Any) -> None:
 
 
 def test_values_of_the_command_line_are_understood(make_role: Any) -> None:
-    """Numbers that come as text, as with `-e nginx_drain_timeout=30`, count as numbers."""
+    """Numbers and switches that come as text, as with `-e nginx_drain_timeout=30`, count as what they say."""
     role = make_role(
         "nginx", nginx_drain_timeout="30", nginx_sites=[SHOP | {"read_timeout": "90"}], facts=IPV6
     )
+    files = sites(make_role, SHOP | {"buffering": "no"}, nginx_ipv6="false")
+    assert "proxy_buffering off;" in files["shop"]
+    assert "[::]" not in files["shop"]
     unit = role.render("nginx.service.conf.j2")
     assert "--retry QUIT/30 " in unit
     assert "TimeoutStopSec=35\n" in unit
