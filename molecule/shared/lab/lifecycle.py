@@ -142,6 +142,9 @@ def take_down(key: str) -> None:
 
 def _end(lab: Lab) -> None:
     """End the lab's processes, and remove what the kernel keeps for it."""
+    # Should this be interrupted, what is left is half a lab, and the next command removes it.
+    lab.complete = False
+    lab.save()
     for entry in lab.machines:
         ssh.end_connection(lab, entry.name)
     cgroup.kill(lab.cgroups)
