@@ -79,18 +79,13 @@ def propose(engine: Engine, identity: Identity) -> str:
 def prunable(engine: Engine) -> list[str]:
     """Return the releases that keep_releases does not keep, nor anything else."""
     store, layout = engine.store, engine.layout
-    keep = {store.live(), store.previous()}
+    live = store.live()
     whole = [record.id for record in store.all()]
     sound = [name for name in whole if not layout.failed(name).exists()]
-    keep |= set(sound[-engine.settings.entry["keep_releases"] :])
-    found = []
-    for name in store.directories():
-        # Failed ones are gone with the next success; until then they are newer than the live one.
-        newer = store.live() is None or name > str(store.live())
-        inspected = layout.failed(name).exists() and newer
-        if name not in keep and not inspected and not engine.machine.state(layout.service(name)).alive:
-            found.append(name)
-    return found
+    keep = {live, store.previous(), *sound[-engine.settings.entry["keep_releases"] :]}
+    # A failed release stays until a newer one succeeds, so that somebody can look for the cause.
+    keep |= set(whole[whole.index(live) :] if live else whole)
+    return [name for name in store.directories() if name not in keep and not engine.alive(name)]
 
 
 def rendered_before(engine: Engine, live: str | None) -> dict[str, str]:

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from .machine import Answer, OneOff, Output, Probe, Resources, UnitState
 
-UNIX_CONNECTED = "03"
 UNIX_LISTENS = 0x10000
 
 
@@ -220,7 +219,7 @@ class Debian:
             # Num RefCount Protocol Flags Type St Inode Path
             fields = line.split(None, 7)
             if len(fields) == 8 and fields[7] == str(socket):
-                count += fields[5] == UNIX_CONNECTED and not int(fields[3], 16) & UNIX_LISTENS
+                count += not int(fields[3], 16) & UNIX_LISTENS
         return count
 
     def home(self, user: str) -> str | None:

@@ -224,8 +224,12 @@ def of_environment(variable: str, env: Any) -> Iterator[str]:
                 "is no text",
                 f"write it as JSON in quotes, as in `{name}: '{shown(value)}'`",
             )
-        elif isinstance(value, str) and "\0" in value:
-            yield sentence(f"{variable}.{name}", "holds a NUL character", "leave it out")
+        elif isinstance(value, str) and re.search(r"[\x00-\x08\x0b-\x1f\x7f]", value):
+            yield sentence(
+                f"{variable}.{name}",
+                "holds a control character that systemd drops",
+                "encode it, as with base64",
+            )
 
 
 def of_secrets(variable: str, secrets: Any) -> Iterator[str]:

@@ -1,0 +1,90 @@
+"""The few things that the engine reads from a real kernel, tried on this one."""
+
+import http.server
+import os
+import socket
+import socketserver
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi_metal.debian import Debian, instance
+from fastapi_metal.machine import Probe
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """Return a directory whose name leaves room for a socket's: a socket's path has 107 bytes."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        yield Path(name)
+
+
+def test_requests_queued_and_in_flight_are_counted(short_path: Path) -> None:
+    """Accepted or not, a connection is a request that must be answered; the listener is none."""
+    path = short_path / "app.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        assert Debian().connections(path) == 0
+        with socket.socket(socket.AF_UNIX) as first, socket.socket(socket.AF_UNIX) as second:
+            first.connect(str(path))
+            assert Debian().connections(path) == 1
+            second.connect(str(path))
+            accepted, _ = listener.accept()
+            with accepted:
+                assert Debian().connections(path) == 2
+        assert Debian().connections(short_path / "other.sock") == 0
+
+
+def test_children_are_those_of_one_process() -> None:
+    """Only what a master itself has started is a worker."""
+    child = subprocess.Popen(["sleep", "30"])
+    try:
+        assert child.pid in Debian().children(os.getpid())
+        assert Debian().children(child.pid) == frozenset()
+    finally:
+        child.kill()
+        child.wait()
+    assert Debian().children(child.pid) == frozenset()
+
+
+class Answering(http.server.BaseHTTPRequestHandler):
+    """Answers with the status in the path, if it is asked as Nginx asks."""
+
+    def do_GET(self) -> None:
+        """Answer."""
+        right = self.headers["Host"] == "shop.example.org" and self.headers["X-Forwarded-Proto"] == "https"
+        self.send_response(int(self.path[1:]) if right else 421)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is inherited
+        """Say nothing."""
+
+    def address_string(self) -> str:
+        """A unix socket has no address."""
+        return ""
+
+
+def test_a_probe_asks_as_nginx_does(short_path: Path) -> None:
+    """Host and scheme are the public ones; no answer is told with its reason."""
+    path = short_path / "app.sock"
+    with socketserver.UnixStreamServer(str(path), Answering) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            machine = Debian()
+            assert machine.probe(Probe(path, "shop.example.org", "/200")).status == 200
+            assert machine.probe(Probe(path, "shop.example.org", "/503")).status == 503
+        finally:
+            server.shutdown()
+    answer = machine.probe(Probe(short_path / "none.sock", "shop.example.org", "/200"))
+    assert answer.status is None
+    assert "No such file" in str(answer)
+
+
+@pytest.mark.parametrize("unit", ["shop@20261121T2210-3f9c1a.service", "shop@20261121T2210-3f9c1a.socket"])
+def test_a_release_is_read_out_of_its_unit(unit: str) -> None:
+    """The id holds a minus sign, which systemd's own escaping would spoil."""
+    assert instance(unit) == "20261121T2210-3f9c1a"
