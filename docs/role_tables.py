@@ -17,7 +17,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN = "<!-- variables -->"
 END = "<!-- /variables -->"
-# Longer values make the table unreadable; a reader finds them in the file, with their comment.
+# Longer values make the table unreadable, and names of ours (`__…`) say nothing: the file explains both.
 LONGEST_VALUE = 60
 COMMAND = "bin/docs"
 
@@ -81,7 +81,7 @@ def show(value: Any) -> str:
     """Return a default as it would be written in an inventory, or where to look when that is long."""
     text = value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
     text = " ".join(text.split())
-    if len(text) > LONGEST_VALUE:
+    if len(text) > LONGEST_VALUE or "{{ __" in text:
         word = "computed" if "{{" in text else "long"
         return f"[{word}](defaults/main.yml)"
     return f"`{text}`"

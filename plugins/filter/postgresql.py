@@ -31,7 +31,11 @@ def postgresql_verifier(password: str, role: str, server: str) -> str:
             f"the password of {role} is empty or holds characters outside of ASCII: "
             "set database_password to one made by `openssl rand -base64 24`"
         )
-    salt = hashlib.sha256(f"fastapi-metal {server} {role}".encode()).digest()[:16]
+    return scram_verifier(password, hashlib.sha256(f"fastapi-metal {server} {role}".encode()).digest()[:16])
+
+
+def scram_verifier(password: str, salt: bytes) -> str:
+    """Return the verifier of RFC 5803 in PostgreSQL's notation."""
     salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, ITERATIONS)
     client_key = hmac.digest(salted, b"Client Key", "sha256")
     stored_key = hashlib.sha256(client_key).digest()
