@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +69,21 @@ class Bench:
         """Return the slots that labs of this bench have now."""
         return {json.loads(path.read_text())["slot"] for path in self.state.glob("labs/*/lab.json")}
 
+    def unclaimed(self) -> set[str]:
+        """Return the bridges of this host that no lab accounts for: none of this bench, nor of its users."""
+        users = Path(os.environ.get("FASTAPI_METAL_STATE", "/var/lib/fastapi-metal"))
+        there = list(Path("/sys/class/net").glob("fmlab*"))
+        claimed = set()
+        for path in [*self.state.glob("labs/*/lab.json"), *users.glob("labs/*/lab.json")]:
+            with suppress(FileNotFoundError):
+                claimed.add(f"fmlab{json.loads(path.read_text())['slot']}")
+        # One that is gone by now belonged to a lab that was taken down meanwhile.
+        return {path.name for path in there if path.name not in claimed and path.exists()}
+
     def traces(self, slots: set[int]) -> list[str]:
         """Return everything on the host that belongs to these slots or to this bench."""
         found = [f"mount {line.split()[1]}" for line in lines("/proc/mounts") if str(self.state) in line]
-        bridges = {f"fmlab{slot}" for slot in slots}
+        bridges = {f"fmlab{slot}" for slot in slots} | self.unclaimed()
         for name in (path.name for path in Path("/sys/class/net").iterdir()):
             machine_of = name.removeprefix("vb-fm").partition("-")[0] if name.startswith("vb-fm") else ""
             if name in bridges or (machine_of.isdigit() and int(machine_of) in slots):

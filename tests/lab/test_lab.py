@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -202,38 +204,79 @@ def read_until(running: subprocess.Popen[str], wanted: str) -> str:
     return said
 
 
-# The step of `bin/lab up` that is cut off, and how many seconds into it.
-MOMENTS = [
-    *[("[1/", 0.0), ("[3/", 0.0), ("[3/", 0.03), ("[4/", 0.05), ("[4/", 0.3)],
-    *[("[5/", 0.0), ("[5/", 0.1), ("[6/", 0.0), ("[6/", 0.1), ("[6/", 0.3), ("[6/", 1.0)],
-]
+def file_of_lab(bench: Bench, name: str) -> bool:
+    """Tell whether the lab that is made or taken down now has this file."""
+    return any(bench.state.glob(f"labs/cut.*/{name}"))
+
+
+def mounted(bench: Bench) -> bool:
+    """Tell whether a disk of the lab is mounted."""
+    return str(bench.state) in Path("/proc/mounts").read_text()
+
+
+def in_cgroup(bench: Bench, name: str) -> bool:
+    """Tell whether a part of the lab has a cgroup with processes."""
+    for path in bench.state.glob("labs/cut.*/lab.json"):
+        for directory in json.loads(path.read_text())["cgroups"]:
+            procs = Path(directory, name, "cgroup.procs")
+            if procs.exists() and procs.read_text():
+                return True
+    return False
+
+
+def bridge(bench: Bench) -> bool:
+    """Tell whether a lab of this bench has its bridge, or somebody has one and says nothing of it."""
+    there = any(Path(f"/sys/class/net/fmlab{slot}").exists() for slot in bench.slots())
+    return there or bool(bench.unclaimed())
+
+
+def cut(bench: Bench, command: list[str | Path], when: Callable[[], bool], delay: float = 0) -> None:
+    """Start a command of the lab and kill -9 it as soon as something is the case, or a bit later."""
+    running = bench.begin(*command)
+    end = time.monotonic() + 60
+    while not when():
+        assert running.poll() is None, "it was over before that"
+        assert time.monotonic() < end
+    time.sleep(delay)
+    running.kill()
+    running.communicate()
+
+
+# What `bin/lab up` makes, in its order.
+MADE: dict[str, Callable[[Bench], bool]] = {
+    "state": lambda bench: file_of_lab(bench, "lab.json"),
+    "bridge": bridge,
+    "certificates": lambda bench: file_of_lab(bench, "ca"),
+    "dns": lambda bench: in_cgroup(bench, "service-dnsmasq"),
+    "apt": lambda bench: in_cgroup(bench, "service-apt"),
+    "disk": mounted,
+    "identity": lambda bench: file_of_lab(bench, "machines/web1/root/etc/ssh/ssh_host_ed25519_key"),
+    "cgroup": lambda bench: in_cgroup(bench, "machine-web1"),
+    "supervisor": lambda bench: file_of_lab(bench, "machines/web1/supervisor.json"),
+    "boot": lambda bench: file_of_lab(bench, "machines/web2/boots"),
+}
+DELAYS = {"bridge": 0.02, "boot": 0.5}
 
 
 def test_a_killed_up_leaves_nothing_for_long(bench: Bench) -> None:
-    """kill -9 of `bin/lab up` in each of its steps: the next command removes every trace.
+    """kill -9 of `bin/lab up` just after each thing that it makes: the next command removes every trace.
 
-    Red when anything is started before it is written down: a mount, a bridge, a table, a cgroup, a process.
+    Red when anything is made before it is written down: a mount, a bridge, a table, a cgroup, a process.
     """
     bench.lab("down", "--all")
-    machines = bench.machines({"name": "web1"}, {"name": "web2", "suite": "bookworm"})
+    up = ["up", "cut", "--machines", bench.machines({"name": "web1"}, {"name": "web2", "suite": "bookworm"})]
+    moments = [(name, 0.0) for name in MADE] + list(DELAYS.items())
     kinds: set[str] = set()
-    for step, seconds in MOMENTS:
-        running = bench.begin("up", "cut", "--machines", machines)
-        read_until(running, step)
-        time.sleep(seconds)
-        running.kill()
-        running.communicate()
+    for name, delay in moments:
+        cut(bench, up, partial(MADE[name], bench), delay)
         slots = bench.slots()
         kinds |= {trace.split()[0] for trace in bench.traces(slots)}
         bench.lab("reap")
-        assert bench.traces(slots) == [], f"{seconds} s into step {step}"
+        assert bench.traces(slots) == [], f"{delay} s after {name}"
     assert kinds == {"mount", "interface", "nft", "cgroup", "process", "socket", "directory"}
     # The next `up` of that name needs no reap before it.
-    running = bench.begin("up", "cut", "--machines", machines)
-    read_until(running, "Boot")
-    running.kill()
-    running.communicate()
-    bench.lab("up", "cut", "--machines", machines)
+    cut(bench, up, partial(MADE["boot"], bench), 0.2)
+    bench.lab(*up)
     assert bench.ask("cut", "web2", "hostname") == "web2"
     slots = bench.slots()
     bench.lab("down", "cut")
@@ -241,27 +284,17 @@ def test_a_killed_up_leaves_nothing_for_long(bench: Bench) -> None:
 
 
 def test_a_killed_down_leaves_nothing_for_long(bench: Bench) -> None:
-    """kill -9 of `bin/lab down` while it takes a lab apart: half a lab is not taken for a whole one.
+    """kill -9 of `bin/lab down` just after each thing that it removes: what is left is not called a lab.
 
     Red when a lab is still called up after its processes were killed.
     """
-    machines = bench.machines({"name": "web1"})
-    bench.lab("up", "cut", "--machines", machines)
-    began = time.monotonic()
-    bench.lab("down", "cut")
-    whole = time.monotonic() - began
-    for moment in (0.5, 0.65, 0.8, 0.9):
-        bench.lab("up", "cut", "--machines", machines)
+    up = ["up", "cut", "--machines", bench.machines({"name": "web1"})]
+    for name in ("cgroup", "bridge", "disk"):
+        bench.lab(*up)
         slots = bench.slots()
-        running = bench.begin("down", "cut")
-        time.sleep(whole * moment)
-        running.kill()
-        running.communicate()
+        cut(bench, ["down", "cut"], lambda made=MADE[name]: not made(bench))
         bench.lab("reap")
-        if bench.traces(slots):
-            assert bench.ask("cut", "web1", "hostname") == "web1", "neither gone nor usable"
-            bench.lab("down", "cut")
-        assert bench.traces(slots) == []
+        assert bench.traces(slots) == [], f"after {name}"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
