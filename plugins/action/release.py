@@ -17,6 +17,9 @@ from ansible.plugins.action import ActionBase
 from fastapi_metal.sources import SourceError, SourceTree
 from fastapi_metal.specs import complete, plain
 
+# No decision follows these: what goes wrong in them is the task's own failure.
+DECIDES_ITSELF = {"ensure", "drain", "prune"}
+
 # These look at files of the host even in check mode; all others would need what the one before had done.
 REAL_IN_CHECK_MODE = {"check", "ensure"}
 
@@ -50,6 +53,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
         if result.pop("failed", False):
             # A failed task would take its host out of the play, and the decision would not see it.
             result["problem"] = crash(result)
+        if result.get("problem") and step in DECIDES_ITSELF:
+            result.update(failed=True, msg=result["problem"])
         self._show(step, request, result)
         return result
 

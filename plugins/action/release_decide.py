@@ -57,7 +57,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
         if found:
             result["reason"] = decision.reason_text(name, after, results)
             if after in FAILS_AT_ONCE:
-                result.update(failed=True, msg=result["reason"])
+                return {"failed": True, "changed": False, "msg": result["reason"]}
         elif after == "check":
             result.update(asdict(decision.plan(name, host, results, bool(app["entry"].get("before_start")))))
         return result

@@ -122,22 +122,20 @@ class Debian:
         ]
         return {instance(unit) for unit in units if instance(unit)}
 
-    def journal(self, unit: str, lines: int) -> list[str]:
+    def journal(self, unit: str, lines: int, identifier: str | None = None) -> list[str]:
         """Ask the journal."""
-        found = command(
-            *(
-                "journalctl",
-                "--unit",
-                unit,
-                "--lines",
-                str(lines),
-                "--output",
-                "cat",
-                "--no-pager",
-                "--quiet",
-            ),
-            check=False,
-        )
+        argv = [
+            "journalctl",
+            "--unit",
+            unit,
+            "--lines",
+            str(lines),
+            "--output",
+            "cat",
+            "--no-pager",
+            "--quiet",
+        ]
+        found = command(*argv, *(("--identifier", identifier) if identifier else ()), check=False)
         return found.splitlines()
 
     def run_once(self, command_: OneOff) -> Output:

@@ -42,8 +42,10 @@ class Watched:
 
     def ended(self, state: UnitState, restarts: int) -> str | None:
         """Return how it ended, or nothing if it runs."""
-        if state.restarts > restarts or not state.alive:
+        if not state.alive:
             return f"its server ended (result {state.result}, exit status {state.exit_status})"
+        if state.restarts > restarts:
+            return "its server ended and had to be started again"
         return None
 
 
@@ -65,7 +67,7 @@ def until_healthy(watched: Watched, timeout: float) -> UnitState | str:
         state = watched.state()
         ended = watched.ended(state, 0)
         if ended:
-            return f"{ended} before it was healthy"
+            return f"{ended}, before it was healthy"
         if state.active == "active":
             answer = watched.probe()
             count = len(watched.pids(state))
@@ -91,7 +93,7 @@ def through_window(watched: Watched, first: UnitState, stable: float) -> str | N
         state = watched.state()
         ended = watched.ended(state, 0)
         if ended:
-            return f"{ended} {passed:.1f} s after its first healthy answer"
+            return f"{ended}, {passed:.1f} s after its first healthy answer"
         answer = watched.probe()
         if not watched.healthy(answer):
             return f"GET {health['path']} was healthy once and {passed:.1f} s later not: {answer}"

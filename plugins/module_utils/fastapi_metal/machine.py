@@ -109,8 +109,8 @@ class Machine(Protocol):
     def loaded(self, app: str) -> set[str]:
         """Return the releases of an application of which systemd holds a unit, also a failed one."""
 
-    def journal(self, unit: str, lines: int) -> list[str]:
-        """Return the last lines of a unit's journal."""
+    def journal(self, unit: str, lines: int, identifier: str | None = None) -> list[str]:
+        """Return the last lines of a unit's journal, or what only its processes wrote."""
 
     def run_once(self, command: OneOff) -> Output:
         """Run a one-off command to its end."""

@@ -37,7 +37,7 @@ def prepare(engine: Engine, release_id: str) -> list[Effect]:
         one_off = OneOff(unit, process(settings, release_id), path, settings.entry["before_start_timeout"])
         done = machine.run_once(one_off)
         if done.status != 0:
-            lines = machine.journal(f"{unit}.service", JOURNAL_LINES) or [done.text]
+            lines = machine.journal(f"{unit}.service", JOURNAL_LINES, settings.name) or [done.text]
             raise PrepareError(
                 f"`{command}` (apps.{settings.name}.before_start) ended with status {done.status} in "
                 f"{working_directory(settings, release_id)}. It printed:\n" + "\n".join(lines)

@@ -110,7 +110,7 @@ class FakeMachine:
     def loaded(self, app: str) -> set[str]:
         return {unit.partition("@")[2].rpartition(".")[0] for unit in self.running}
 
-    def journal(self, unit: str, lines: int) -> list[str]:
+    def journal(self, unit: str, lines: int, identifier: str | None = None) -> list[str]:
         return [f"last words of {unit}"]
 
     def run_once(self, command: OneOff) -> Output:

@@ -60,7 +60,7 @@ def test_what_a_host_shows_does_not_hold_a_secret(host: Host) -> None:
 @pytest.mark.parametrize(
     ("behaviour", "reason"),
     [
-        (Behaviour(starts=False), "its server ended (result exit-code, exit status 3) before it was healthy"),
+        (Behaviour(starts=False), "its server ended and had to be started again, before it was healthy"),
         (Behaviour(status=500), "the last answer: status 500"),
         (Behaviour(workers=1), "it has 1 worker processes instead of 2"),
         (Behaviour(dies_after=1), "after its first healthy answer"),

@@ -28,7 +28,8 @@ def test_the_reason_names_what_decided() -> None:
     """The report explains the number without a look into the code."""
     reason = size("auto", 8, 2048, 200, None).reason
     assert reason == (
-        "auto: 8 cores ask for 8; 2048 MiB, less 512 for the system, carry 3 of 200 MiB in two releases side by side"
+        "auto: 8 cores ask for 8; 2048 MiB, less 512 for the system, "
+        "carry 3 of 200 MiB in two releases side by side"
     )
 
 
