@@ -171,4 +171,9 @@ def load(
 
 def product(number: int | str) -> tuple[str, dict[str, Any]]:
     """Return where a product is made in the reference application, and one of its own."""
-    return "/products", {"sku": f"T-{number}".upper(), "name": f"Trial {number}", "price": "12.50", "currency": "EUR"}
+    return "/products", {
+        "sku": f"T-{number}".upper(),
+        "name": f"Trial {number}",
+        "price": "12.50",
+        "currency": "EUR",
+    }

@@ -2,15 +2,17 @@
 
 import json
 import socket
+from typing import Any
 
 import pytest
 from client import Site, wait_until
+from conftest import Lab
 from testinfra.host import Host
 
 JOBS = {"app", "nginx", "node", "postgres", "prometheus"}
 
 
-def query(host: Host, expression: str) -> list[dict[str, object]]:
+def query(host: Host, expression: str) -> list[dict[str, Any]]:
     """Return the result of a query of the machine's Prometheus."""
     answer = host.check_output(
         "curl -fsS --get --data-urlencode %s http://127.0.0.1:9090/api/v1/query", f"query={expression}"
@@ -20,7 +22,7 @@ def query(host: Host, expression: str) -> list[dict[str, object]]:
 
 def up(host: Host) -> dict[str, str]:
     """Return each job's `up`, by job."""
-    return {row["metric"]["job"]: row["value"][1] for row in query(host, "up")}  # type: ignore[index]
+    return {row["metric"]["job"]: row["value"][1] for row in query(host, "up")}
 
 
 def test_every_target_is_up(host: Host) -> None:
@@ -33,8 +35,8 @@ def test_every_target_is_up(host: Host) -> None:
 
 def test_exporters_reach_what_they_export(host: Host) -> None:
     """An exporter that runs but cannot see its server says `up 0` of it: both are asked."""
-    assert query(host, "nginx_up")[0]["value"][1] == "1"  # type: ignore[index]
-    assert query(host, "pg_up")[0]["value"][1] == "1"  # type: ignore[index]
+    assert query(host, "nginx_up")[0]["value"][1] == "1"
+    assert query(host, "pg_up")[0]["value"][1] == "1"
 
 
 def test_requests_are_counted(host: Host, site: Site) -> None:
@@ -46,7 +48,7 @@ def test_requests_are_counted(host: Host, site: Site) -> None:
 
     def counted() -> float:
         rows = query(host, expression)
-        return float(rows[0]["value"][1]) if rows else 0.0  # type: ignore[index]
+        return float(rows[0]["value"][1]) if rows else 0.0
 
     assert site.get("/version").status == 200
     wait_until("a first count", lambda: counted() > 0)
@@ -66,8 +68,51 @@ def test_no_inner_port_answers_from_outside(site: Site, port: int) -> None:
         socket.create_connection((site.address, port), 3).close()
 
 
-def grafana(host: Host, path: str, password: str) -> str:
-    """Ask Grafana's API as admin; the password travels in a file, not on a command line."""
-    command = "curl -fsS --netrc-file /dev/stdin http://127.0.0.1:3000%s"
+def grafana(host: Host, path: str, password: str, *arguments: str) -> dict[str, Any]:
+    """Ask Grafana's API as admin; the password travels on standard input, not on a command line."""
     netrc = f"machine 127.0.0.1 login admin password {password}"
-    return str(host.check_output(f"printf '%s' {netrc!r} | {command}", path))
+    command = " ".join(["curl -fsS --netrc-file /dev/stdin --get", *["%s"] * len(arguments)])
+    answer = host.check_output(f"printf %s | {command} %s", netrc, *arguments, f"http://127.0.0.1:3000{path}")
+    document: dict[str, Any] = json.loads(answer)
+    return document
+
+
+def dashboard(host: Host, password: str) -> dict[str, Any]:
+    """Return the provisioned dashboard as Grafana gives it out."""
+    document = grafana(host, "/api/dashboards/uid/fastapi-metal-overview", password)
+    found: dict[str, Any] = document["dashboard"]
+    return found
+
+
+def test_grafana_asks_for_a_password(host: Host) -> None:
+    """Nobody reads a dashboard without logging in. Red with anonymous access or the vendor's password."""
+    url = "http://127.0.0.1:3000/api/dashboards/uid/fastapi-metal-overview"
+    assert host.run("curl -fsS %s", url).rc != 0
+    assert host.run("curl -fsS -u admin:admin %s", url).rc != 0
+
+
+def test_every_query_of_the_dashboard_has_data(host: Host, lab: Lab) -> None:
+    """Each panel's query returns rows when Grafana passes it on to Prometheus.
+
+    Red when a metric is named wrongly, a label is missing or the datasource leads elsewhere.
+    """
+    password = lab.variable("grafana_admin_password")
+    proxy = "/api/datasources/proxy/uid/prometheus/api/v1/query"
+    panels = dashboard(host, password)["panels"]
+    queries = [target["expr"] for panel in panels for target in panel.get("targets", [])]
+    assert len(queries) >= 10, "nothing was looked at"
+
+    def empty() -> list[str]:
+        answers = {
+            query: grafana(host, proxy, password, "--data-urlencode", f"query={query}") for query in queries
+        }
+        return [query for query, answer in answers.items() if not answer["data"]["result"]]
+
+    missing: list[str] = []
+
+    def filled() -> bool:
+        missing[:] = empty()
+        return not missing
+
+    # A rate needs two scrapes.
+    wait_until(f"data for {missing}", filled, 60)

@@ -63,7 +63,7 @@ def test_a_killed_master_refuses_nobody(host: Host, site: Site) -> None:
         wait_until("the service again", lambda: int(show(host, unit, "NRestarts")) == restarts + 1, 30)
         wait_until("an answer again", site.is_well, 30)
         time.sleep(3)
-    log = host.check_output("tail -n +%d /var/log/nginx/error.log", errors + 1)
+    log = host.check_output("tail -n +%s /var/log/nginx/error.log", str(errors + 1))
     refused = re.findall(r"connect\(\).*failed", log)
     in_flight = running.bad()
     print(
