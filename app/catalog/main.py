@@ -33,9 +33,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Open the pool in the worker, after the fork, and close it when the last request is answered."""
     settings: Settings = app.state.settings
     app.state.database = Database(settings)
+    app.state.metrics.workers.set(1)
     if not settings.api_keys:
         _log.warning("everybody may write: CATALOG_API_KEYS names no key")
     yield
+    app.state.metrics.workers.set(0)
     await app.state.database.close()
 
 

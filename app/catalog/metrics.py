@@ -40,6 +40,10 @@ class Metrics:
             multiprocess_mode="livesum",
             registry=self.registry,
         )
+        # Each worker adds one once it serves; that of a dead one is taken away with its other live numbers.
+        self.workers = Gauge(
+            "app_workers", "Worker processes that serve.", multiprocess_mode="livesum", registry=self.registry
+        )
         release_info = Gauge(
             "app_release_info",
             "1 for the release that runs.",
