@@ -12,7 +12,7 @@ from catalog.database import UtcDateTime, libpq_parameters
 from catalog.products.models import Money
 from catalog.settings import Settings, load_settings
 from tests.conftest import running
-from tests.servers import PostgreSQL
+from tests.servers import PostgreSQL, wait_for
 
 SQLITE = make_url("sqlite://").get_dialect()()
 POSTGRESQL = make_url("postgresql+psycopg://").get_dialect()()
@@ -77,6 +77,9 @@ async def test_connections_are_named_and_limited(server: PostgreSQL, postgresql_
         with server.connect("catalog") as connection:
             query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'catalog r7'"
             assert connection.execute(query).fetchone() == (2,)
+    # Given back when the application ends, not left to the server to notice.
+    with server.connect("catalog") as connection:
+        wait_for(lambda: connection.execute(query).fetchone() == (0,), "connections were left open")
 
 
 def test_what_the_url_says_wins() -> None:

@@ -53,6 +53,7 @@ def _number(app: Gunicorn, series: str) -> float:
 
 
 VERSIONS = 'http_requests_total{method="GET",route="/version",status="200"}'
+WORKERS = "app_workers"
 TIMES = 'http_request_duration_seconds_count{method="GET",route="/version"}'
 IN_FLIGHT = "http_requests_in_flight"
 
@@ -83,22 +84,26 @@ def test_numbers_are_those_of_all_workers_also_of_killed_ones(
     for _ in range(10):
         assert _number(app, VERSIONS) == asked
     assert _number(app, TIMES) == asked
+    assert _number(app, WORKERS) == 2
     assert _number(app, 'app_release_info{release="r1",version="1.0.0"}') == 1
 
-    # Kill both, with a request in flight on one of them.
+    # Kill both, with requests in flight.
     before = app.workers()
     with server.connect("catalog") as other, other.transaction():
         other.execute("LOCK TABLE products")
-        hanging = _in_background(lambda: _get(app, "/products"))
-        wait_for(lambda: _number(app, IN_FLIGHT) == 2, "the request did not begin", app.output)
+        hanging = [_in_background(lambda: _get(app, "/products")) for _ in range(6)]
+        # The one that asks is one too.
+        wait_for(lambda: _number(app, IN_FLIGHT) == 7, "the requests did not begin", app.output)
         for pid in before:
             os.kill(pid, signal.SIGKILL)
-        assert isinstance(hanging.exception(timeout=10), httpx.TransportError)
+        for request in hanging:
+            assert isinstance(request.exception(timeout=10), httpx.TransportError)
     wait_for(lambda: len(app.workers() - before) == 2, "killed workers were not replaced")
     wait_for(lambda: _ready(app), "not ready again")
     wait_for(lambda: not app.workers() & before, "dead workers are still there")
     assert _number(app, VERSIONS) == asked
-    # The one that asks; that of the killed worker is gone.
+    # Those of the killed workers are gone.
+    assert _number(app, WORKERS) == 2
     assert _number(app, IN_FLIGHT) == 1
     assert _number(app, 'app_release_info{release="r1",version="1.0.0"}') == 1
     assert _number(app, VERSIONS) + _ask_until_all_counted(app) == _number(app, VERSIONS)
