@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Bench
+from lab_bench import ROOT, Bench
 
 ACME = "https://acme.lab.test:14000/dir"
 
@@ -21,15 +21,17 @@ def test_ansible_reaches_every_machine(bench: Bench, pair: str) -> None:
 
     Red when the inventory names a wrong address, user or key.
     """
+    ansible = str(ROOT / ".venv/bin/ansible")
     argv = [
-        ROOT / ".venv/bin/ansible",
+        ansible,
         "-i",
-        ROOT / "inventories/lab",
+        str(ROOT / "inventories/lab"),
         "all",
         "-m",
         "ansible.builtin.command",
+        "-a",
+        "id -u",
     ]
-    argv += ["-a", "id -u"]
     environment = {**bench.environment, "LAB_NAME": pair, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
     done = subprocess.run(argv, env=environment, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -242,6 +244,11 @@ def cut(bench: Bench, command: list[str | Path], when: Callable[[], bool], delay
     running.communicate()
 
 
+def gone(made: Callable[[Bench], bool], bench: Bench) -> bool:
+    """Tell whether something is not there any more."""
+    return not made(bench)
+
+
 # What `bin/lab up` makes, in its order.
 MADE: dict[str, Callable[[Bench], bool]] = {
     "state": lambda bench: file_of_lab(bench, "lab.json"),
@@ -264,7 +271,12 @@ def test_a_killed_up_leaves_nothing_for_long(bench: Bench) -> None:
     Red when anything is made before it is written down: a mount, a bridge, a table, a cgroup, a process.
     """
     bench.lab("down", "--all")
-    up = ["up", "cut", "--machines", bench.machines({"name": "web1"}, {"name": "web2", "suite": "bookworm"})]
+    up: list[str | Path] = [
+        "up",
+        "cut",
+        "--machines",
+        bench.machines({"name": "web1"}, {"name": "web2", "suite": "bookworm"}),
+    ]
     moments = [(name, 0.0) for name in MADE] + list(DELAYS.items())
     kinds: set[str] = set()
     for name, delay in moments:
@@ -288,11 +300,11 @@ def test_a_killed_down_leaves_nothing_for_long(bench: Bench) -> None:
 
     Red when a lab is still called up after its processes were killed.
     """
-    up = ["up", "cut", "--machines", bench.machines({"name": "web1"})]
+    up: list[str | Path] = ["up", "cut", "--machines", bench.machines({"name": "web1"})]
     for name in ("cgroup", "bridge", "disk"):
         bench.lab(*up)
         slots = bench.slots()
-        cut(bench, ["down", "cut"], lambda made=MADE[name]: not made(bench))
+        cut(bench, ["down", "cut"], partial(gone, MADE[name], bench))
         bench.lab("reap")
         assert bench.traces(slots) == [], f"after {name}"
 

@@ -1,13 +1,16 @@
 """What the lab reads from the host, and what it shows to a machine."""
 
 import multiprocessing
+import os
+import shutil
 import time
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
-from lab import authorities, base, cgroup, cli, command, lifecycle, lock, meminfo, mounts
+from lab import authorities, base, cgroup, cli, lifecycle, lock, meminfo, mounts
 from lab.errors import LabError
+from lab.machines import Machine
 
 MOUNTINFO = """\
 22 1 254:0 / / rw,relatime - ext4 /dev/vda rw
@@ -89,9 +92,14 @@ def test_a_lock_ends_with_its_holder(tmp_path: Path) -> None:
     assert held.wait(20)
     with lock.attempted(path) as mine:
         assert not mine
-    told: list[bool] = []
-    with lock.held(path, lambda: (told.append(True), other.kill())[0]):
-        assert told == [True]
+    told: list[str] = []
+
+    def waiting() -> None:
+        told.append("waiting")
+        other.kill()
+
+    with lock.held(path, waiting):
+        assert told == ["waiting"]
     other.join()
     with lock.attempted(path) as mine:
         assert mine
@@ -99,27 +107,27 @@ def test_a_lock_ends_with_its_holder(tmp_path: Path) -> None:
 
 def test_what_the_host_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """All of it at once, with the command that brings it."""
-    monkeypatch.setattr(lifecycle.os, "geteuid", lambda: 0)
-    monkeypatch.setattr(command.shutil, "which", lambda name: None if name in {"pebble", "nft"} else name)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(shutil, "which", lambda name: None if name in {"pebble", "nft"} else name)
     with pytest.raises(LabError, match=r"nft, pebble missing: `apt-get install nftables pebble`"):
         lifecycle.require_host([])
 
 
 def test_not_root_is_said_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything else is looked at."""
-    monkeypatch.setattr(lifecycle.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(LabError, match="as root"):
         lifecycle.require_host([])
 
 
 def test_a_small_disk_is_refused_with_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sentence has what is free, what is needed, and the variable that leads elsewhere."""
-    monkeypatch.setattr(lifecycle.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(lifecycle, "missing_packages", dict)
     monkeypatch.setenv("FASTAPI_METAL_STATE", str(tmp_path))
     usage = type("Usage", (), {"free": 300 << 20})()
-    monkeypatch.setattr(lifecycle.shutil, "disk_usage", lambda _path: usage)
-    machines = [lifecycle.Machine(f"web{number}") for number in range(3)]
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage)
+    machines = [Machine(f"web{number}") for number in range(3)]
     with pytest.raises(LabError, match=r"0\.3 GB free and 3 machine\(s\) need 3 GB: set FASTAPI_METAL_STATE"):
         lifecycle.require_host(machines)
 
