@@ -1,9 +1,11 @@
 """A release goes live only if it is well, and what served before serves on."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
-from engine_fake import Behaviour, Host
+from engine_fake import Behaviour, Host, Killed, tarball
 
 
 def test_first_release_goes_live(host: Host) -> None:
@@ -188,6 +190,68 @@ def test_old_releases_go_and_the_live_and_previous_stay(host: Host) -> None:
     history = [json.loads(line) for line in host.layout.history.read_text().splitlines()]
     assert [entry["to"] for entry in history][-1] == host.layout.current.readlink().name
     assert len(history) == 5
+
+
+def test_the_previous_release_stays_however_old(host: Host) -> None:
+    """After a way back to an old release, the next deploy keeps that one for the way back."""
+    for word in ("a", "b", "c", "d", "a"):
+        host.deploy(word, keep_releases=9)
+    before = host.layout.current.readlink().name
+    host.deploy("e", keep_releases=2)
+    assert host.layout.record(before).is_file()
+    assert len(list(host.layout.releases.iterdir())) == 3
+
+
+def test_a_half_removed_release_is_no_release(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When power fails while files are removed, what is left is never taken for a whole release."""
+    first = host.deploy("a", keep_releases=2)["release"]
+    host.deploy("b", keep_releases=2)
+    real = shutil.rmtree
+
+    def power_fails(path: Path) -> None:
+        if path == host.layout.release(first):
+            raise Killed
+        real(path)
+
+    monkeypatch.setattr(shutil, "rmtree", power_fails)
+    with pytest.raises(Killed):
+        host.deploy("c", keep_releases=2)
+    monkeypatch.undo()
+    assert host.layout.source(first).is_dir()
+    assert host.deploy("a", keep_releases=2)["release"] != first
+
+
+def test_what_is_left_of_a_half_release_does_not_reach_a_whole_one(host: Host) -> None:
+    """Another machine may hand out the name that was begun here; nothing of the old try stays."""
+    request = host.request("a")
+    host.step("ensure", request)
+    leftover = host.layout.source("some-id") / "leftover.py"
+    leftover.parent.mkdir(parents=True)
+    leftover.touch()
+    archive = host.machine.root / "source.tar.gz"
+    archive.write_bytes(tarball())
+    assert host.step("stage", {**request, "release": "some-id", "archive": str(archive)})["problem"] is None
+    assert host.layout.record("some-id").is_file()
+    assert not leftover.exists()
+
+
+def test_a_prepared_release_is_not_prepared_again(host: Host) -> None:
+    """Whoever asks twice gets one migration."""
+    done = host.deploy("a", before_start=["migrate"])
+    request = {**host.request("a", before_start=["migrate"]), "release": done["release"]}
+    assert host.step("prepare", request)["effects"] == []
+    assert host.machine.commands == ["migrate"]
+
+
+def test_a_live_release_that_somebody_removed_is_replaced(host: Host) -> None:
+    """A link to nothing is no release to compare with, and the next run mends it."""
+    host.machine.stop(host.layout.units(host.deploy("a")["release"]))
+    shutil.rmtree(host.layout.releases)
+    host.layout.releases.mkdir(mode=0o711)
+    done = host.deploy("a")
+    assert done["problem"] is None
+    assert "first release" in done["report"][0]
+    assert host.live_word() == "a"
 
 
 def test_what_failed_stays_until_the_next_success(host: Host) -> None:
