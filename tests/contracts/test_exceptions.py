@@ -6,8 +6,8 @@ from pathlib import Path
 from tree import ROOT, tracked
 
 EXCEPTION = re.compile(
-    r"^\s*(changed_when: false|failed_when: false|ignore_errors:.*|ignore_unreachable:.*|check_mode: false"
-    r"|(when|-)(:)? .*not ansible_check_mode.*)\s*(?P<beside>#.*)?$"
+    r"^\s*((changed_when|failed_when|check_mode): false|ignore_(errors|unreachable):[^#]*"
+    r"|(when:|-) [^#]*not ansible_check_mode[^#]*)(?P<beside>#.*)?$"
 )
 
 

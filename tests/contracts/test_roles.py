@@ -61,7 +61,7 @@ def test_variables_carry_the_roles_name(role: Path) -> None:
     names = specified(role)
     assert all(name.startswith(role.name) for name in names), names
     for path in (role / "vars").glob("*.yml"):
-        assert all(name.startswith(f"__{role.name}_") for name in load(path) or {}), path
+        assert all(name.startswith(f"__{role.name}") for name in load(path) or {}), path
 
 
 @pytest.mark.parametrize("role", ROLES)
