@@ -59,7 +59,8 @@ class Lab:
 
     def run(self, *argv: str | Path, **extra: str) -> subprocess.CompletedProcess[str]:
         """Run a command on the controller, in the project's directory and for this lab."""
-        environment = {**os.environ, "LAB_NAME": self.name, **extra}
+        # Molecule asks for colours, also where nobody looks.
+        environment = {**os.environ, "LAB_NAME": self.name, "ANSIBLE_FORCE_COLOR": "0", **extra}
         command = [str(part) for part in argv]
         return subprocess.run(command, cwd=ROOT, env=environment, check=False, capture_output=True, text=True)
 
@@ -107,8 +108,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test that asks for `host` on each machine of the lab."""
-    if "host" in metafunc.fixturenames:
-        metafunc.parametrize("host", list(information()["machines"]), indirect=True, scope="session")
+    machines = list(information()["machines"])
+    # With one machine the tests keep their order; with several pytest groups them by machine.
+    if "host" in metafunc.fixturenames and len(machines) > 1:
+        metafunc.parametrize("host", machines, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
@@ -121,7 +124,7 @@ def lab() -> Lab:
 def host(request: pytest.FixtureRequest) -> Host:
     """Return one machine; commands run as root through sudo."""
     config = information()["ssh_config"]
-    return testinfra.get_host(f"ssh://{request.param}", ssh_config=config, sudo=True)
+    return testinfra.get_host(f"ssh://{getattr(request, 'param', first())}", ssh_config=config, sudo=True)
 
 
 @pytest.fixture(scope="session")

@@ -44,7 +44,9 @@ def uplink_mtu() -> int:
 
 def up(slot: Slot, mtu: int) -> None:
     """Make the bridge and let its machines out."""
-    run(["ip", "link", "add", slot.bridge, "mtu", str(mtu), "type", "bridge"])
+    run(["ip", "link", "add", slot.bridge, "type", "bridge"])
+    # Set apart from `add`: only then does it stay when machines are plugged in.
+    run(["ip", "link", "set", slot.bridge, "mtu", str(mtu)])
     run(["ip", "address", "add", f"{slot.gateway}/24", "dev", slot.bridge])
     run(["ip", "-6", "address", "add", f"{slot.gateway6}/64", "dev", slot.bridge, "nodad"])
     run(["ip", "link", "set", slot.bridge, "up"])
