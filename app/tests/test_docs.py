@@ -7,7 +7,8 @@ import httpx
 import pytest
 
 from catalog.main import create_app
-from catalog.settings import Settings
+from catalog.settings import Settings, masked
+from tests.servers import APP
 
 
 async def test_swagger_is_where_people_look(client: httpx.AsyncClient) -> None:
@@ -41,3 +42,14 @@ def test_every_operation_says_how_it_fails(keys: dict[str, str]) -> None:
                     assert content == {"application/problem+json": {"schema": reference}}
     references = set(re.findall(r"#/components/schemas/(\w+)", json.dumps(document)))
     assert references == set(schemas)
+
+
+def test_the_readme_names_every_setting() -> None:
+    """Who reads the README finds each variable that can be set, with its default, and no other."""
+    rows = re.findall(
+        r"^\| `((?:CATALOG|DATABASE|APP)_\w+)` \|(.*?)\|", (APP / "README.md").read_text(), re.M
+    )
+    documented = {name: default.strip(" `") for name, default in rows}
+    assert documented.keys() == masked(Settings()).keys()
+    for name, default in masked(Settings()).items():
+        assert documented[name] == default.removesuffix(".0"), name
