@@ -52,6 +52,10 @@ options:
         description: Its mode, as octal text.
         type: str
         default: "0644"
+      keep:
+        description: Leave the text alone where there is a file already; owner and mode count all the same.
+        type: bool
+        default: false
       validate:
         description:
           - Command that must accept the text; C(%s) stands for a temporary file that holds it.
@@ -93,6 +97,8 @@ class File:
         self.group: str = wanted["group"]
         self.mode = int(wanted["mode"], 8)
         self.check: str | None = wanted["validate"]
+        if wanted["keep"] and self.path.is_file():
+            self.text = self.path.read_text()
 
     def before(self) -> str | None:
         """Return what is there, in the form of `after`; None when there is no such file."""
@@ -199,6 +205,7 @@ def main() -> None:
         "owner": {"type": "str", "default": "root"},
         "group": {"type": "str", "default": "root"},
         "mode": {"type": "str", "default": "0644"},
+        "keep": {"type": "bool", "default": False},
         "validate": {"type": "str"},
     }
     module = AnsibleModule(

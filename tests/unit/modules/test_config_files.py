@@ -32,8 +32,8 @@ def config_files() -> ModuleType:
 
 def land(module: ModuleType, *wanted: dict[str, Any], check_mode: bool = False) -> list[str]:
     """Land the files; return the paths that were written."""
-    rest = {"owner": ME, "group": MINE, "mode": "0644", "validate": None}
-    files = [module.File(rest | {key: str(value) for key, value in entry.items()}) for entry in wanted]
+    rest = {"owner": ME, "group": MINE, "mode": "0644", "keep": False, "validate": None}
+    files = [module.File(rest | entry) for entry in wanted]
     return [diff["after_header"] for diff in module.land(files, check_mode)]
 
 
@@ -96,6 +96,17 @@ def test_a_check_that_is_not_installed_yet(config_files: ModuleType, tmp_path: P
     with pytest.raises(FileNotFoundError):
         land(config_files, file)
     assert not (tmp_path / "a.conf").exists()
+
+
+def test_a_kept_file_keeps_its_text(config_files: ModuleType, tmp_path: Path) -> None:
+    """What a machine made for itself stays, however it was spelled; who may read it is mended."""
+    file = {"path": tmp_path / "secret", "content": "first", "mode": "0600", "keep": True}
+    assert land(config_files, file) == [str(file["path"])]
+    assert land(config_files, file | {"content": "second"}) == []
+    (tmp_path / "secret").chmod(0o644)
+    assert land(config_files, file | {"content": "third"}) == [str(file["path"])]
+    assert (tmp_path / "secret").read_text() == "first\n"
+    assert (tmp_path / "secret").stat().st_mode & 0o7777 == 0o600
 
 
 def test_an_unchanged_file_is_not_checked_again(config_files: ModuleType, tmp_path: Path) -> None:
