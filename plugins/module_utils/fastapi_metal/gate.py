@@ -9,6 +9,11 @@ from .engine import Engine
 from .machine import Answer, Probe, UnitState
 
 INTERVAL = 0.2
+# A healthy release may be slow under load; before, a probe only waits in the backlog for a worker that comes up.
+PATIENCE = 5.0
+PATIENCE_BEFORE = 2.0
+# Gunicorn starts a worker again that exits by itself, for ever; nobody needs to see that until the timeout.
+TOO_MANY = 4
 # In the watch, one slow answer under load is no reason to go back.
 WATCH_INTERVAL = 0.5
 WATCH_TOLERATES = 2
@@ -26,11 +31,11 @@ class Watched:
         """What systemd says about it."""
         return self.engine.machine.state(self.engine.layout.service(self.release_id))
 
-    def probe(self) -> Answer:
+    def probe(self, timeout: float = PATIENCE) -> Answer:
         """What it answers."""
         entry = self.engine.settings.entry
         socket = self.engine.layout.socket(self.release_id)
-        return self.engine.machine.probe(Probe(socket, entry["domain"], entry["health"]["path"]))
+        return self.engine.machine.probe(Probe(socket, entry["domain"], entry["health"]["path"], timeout))
 
     def healthy(self, answer: Answer) -> bool:
         """Whether an answer is the one that was asked for."""
@@ -63,16 +68,21 @@ def until_healthy(watched: Watched, timeout: float) -> UnitState | str:
     machine, health = watched.engine.machine, watched.engine.settings.entry["health"]
     deadline = machine.clock() + timeout
     answer, count, state = Answer(None, "no answer"), 0, watched.state()
+    seen: set[int] = set()
     while machine.clock() < deadline:
         state = watched.state()
         ended = watched.ended(state, 0)
         if ended:
             return f"{ended}, before it was healthy"
         if state.active == "active":
-            answer = watched.probe()
-            count = len(watched.pids(state))
+            answer = watched.probe(PATIENCE_BEFORE)
+            pids = watched.pids(state)
+            count = len(pids)
+            seen |= pids
             if watched.healthy(answer) and count == watched.workers:
                 return state
+            if len(seen) > TOO_MANY * watched.workers:
+                return f"its workers die and are started again: {len(seen)} were seen before it was healthy"
         machine.sleep(INTERVAL)
     if watched.healthy(answer):
         return f"it has {count} worker processes instead of {watched.workers} after {timeout:.0f} s"

@@ -50,7 +50,7 @@ class Probe:
     socket: Path
     host: str
     path: str
-    timeout: float = 5.0
+    timeout: float
 
 
 @dataclass(frozen=True)

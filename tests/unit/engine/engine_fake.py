@@ -33,6 +33,7 @@ class Behaviour:
     dies_after: float | None = None
     loses_worker_after: float | None = None
     workers: int = 2
+    respawns: bool = False
 
 
 @dataclass
@@ -148,7 +149,8 @@ class FakeMachine:
         )
         behaviour, age = self.of(unit), self.time - self.running[unit]
         lost = behaviour.loses_worker_after is not None and age >= behaviour.loses_worker_after
-        return frozenset(range(200 + lost, 200 + lost + behaviour.workers))
+        first = 200 + lost + (int(age * 10) if behaviour.respawns else 0)
+        return frozenset(range(first, first + behaviour.workers))
 
     def connections(self, socket: Path) -> int:
         left = self.in_flight.get(socket.parent.name, 0)

@@ -75,11 +75,11 @@ def test_a_probe_asks_as_nginx_does(short_path: Path) -> None:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             machine = Debian()
-            assert machine.probe(Probe(path, "shop.example.org", "/200")).status == 200
-            assert machine.probe(Probe(path, "shop.example.org", "/503")).status == 503
+            assert machine.probe(Probe(path, "shop.example.org", "/200", 5.0)).status == 200
+            assert machine.probe(Probe(path, "shop.example.org", "/503", 5.0)).status == 503
         finally:
             server.shutdown()
-    answer = machine.probe(Probe(short_path / "none.sock", "shop.example.org", "/200"))
+    answer = machine.probe(Probe(short_path / "none.sock", "shop.example.org", "/200", 5.0))
     assert answer.status is None
     assert "No such file" in str(answer)
 

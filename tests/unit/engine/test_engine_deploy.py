@@ -64,6 +64,7 @@ def test_what_a_host_shows_does_not_hold_a_secret(host: Host) -> None:
     [
         (Behaviour(starts=False), "its server ended and had to be started again, before it was healthy"),
         (Behaviour(status=500), "the last answer: status 500"),
+        (Behaviour(status=503, respawns=True), "its workers die and are started again"),
         (Behaviour(workers=1), "it has 1 worker processes instead of 2"),
         (Behaviour(dies_after=1), "after its first healthy answer"),
         (Behaviour(loses_worker_after=1), "one of its workers died"),
@@ -72,6 +73,7 @@ def test_what_a_host_shows_does_not_hold_a_secret(host: Host) -> None:
     ids=[
         "import error",
         "unhealthy",
+        "respawning",
         "too few workers",
         "dies in the gate",
         "loses a worker",
