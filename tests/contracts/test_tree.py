@@ -56,11 +56,11 @@ def test_collections_that_are_used_are_named() -> None:
 def test_a_playbook_can_be_parsed(playbook: Path) -> None:
     """Ansible finds every role, module and filter that a playbook names."""
     command = [
-        Path(sys.executable).with_name("ansible-playbook"),
+        str(Path(sys.executable).with_name("ansible-playbook")),
         "--syntax-check",
         "-i",
         "inventories/example",
-        playbook,
+        str(playbook),
     ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

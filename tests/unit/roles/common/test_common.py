@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from ..conftest import MakeRole
+    from conftest import MakeRole
 
 MOUNTS = {
     "/": {"size_available": 9_000_000_000},

@@ -17,7 +17,7 @@ from ansible.errors import AnsibleError, AnsibleFilterError
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from ..conftest import MakeRole
+    from conftest import MakeRole
 
 ROOT = Path(__file__).resolve().parents[4]
 LOCAL = {"name": "catalog", "owner": "catalog", "clients": "local"}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from ..conftest import MakeRole
+    from conftest import MakeRole
 
 ODD_URL = "https://user:p%40ss@pypi.example.org/simple/"
 
