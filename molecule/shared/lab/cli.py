@@ -169,7 +169,7 @@ def _inventory(arguments: argparse.Namespace) -> None:
 
 def _ssh(arguments: argparse.Namespace) -> None:
     lab = state.running(arguments.name)
-    lab.machine(arguments.machine)
+    machine.need_running(lab, lab.machine(arguments.machine))
     argv = ssh.command(lab, arguments.machine, arguments.command)
     os.execvp(argv[0], argv)  # noqa: S606 - no shell is wanted
 

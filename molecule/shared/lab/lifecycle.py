@@ -130,14 +130,12 @@ def down(name: str) -> None:
 
 def take_down(key: str) -> None:
     """Remove every trace of a lab, whatever state it is in; safe to repeat after any interruption."""
-    directory = paths.lab(key).resolve()
+    directory = paths.lab(key)
     with _uninterrupted():
         lab = state.load(key)
         if lab is not None:
             _end(lab)
         _delete(directory)
-        if paths.lab(key).is_symlink():
-            paths.lab(key).unlink()
 
 
 def _end(lab: Lab) -> None:

@@ -98,7 +98,8 @@ def is_running(lab: Lab, machine: Machine) -> bool:
     return bool(cgroup.pids(cgroups(lab, machine)))
 
 
-def _need_running(lab: Lab, machine: Machine) -> ProcessId:
+def need_running(lab: Lab, machine: Machine) -> ProcessId:
+    """Return the supervisor of a machine that is on; otherwise say how to boot it."""
     process = supervisor(lab, machine)
     if process is None:
         raise LabError(f"machine {machine.name} is off: `bin/lab start {lab.name} {machine.name}` boots it")
@@ -107,7 +108,7 @@ def _need_running(lab: Lab, machine: Machine) -> ProcessId:
 
 def stop(lab: Lab, machine: Machine, seconds: float = 90) -> None:
     """Shut the machine down in good order."""
-    process = _need_running(lab, machine)
+    process = need_running(lab, machine)
     os.kill(process.pid, signal.SIGTERM)
     end = time.monotonic() + seconds
     while process.alive():
@@ -128,15 +129,15 @@ def start(lab: Lab, machine: Machine) -> None:
 
 def reboot(lab: Lab, machine: Machine) -> None:
     """Reboot from inside, as an administrator would, and wait for the login."""
-    _need_running(lab, machine)
+    need_running(lab, machine)
     counter = lab.machine_directory(machine) / "boots"
     before = counter.read_text()
     # The connection is cut by the reboot: the exit code says nothing, the counter of boots does.
-    argv = ssh.command(lab, machine.name, ["sudo", "systemctl", "reboot"], ["-o", "ServerAliveInterval=2"])
+    argv = ssh.command(lab, machine.name, ["sudo", "systemctl", "reboot"])
     subprocess.run(argv, check=False, stdin=subprocess.DEVNULL, capture_output=True)
     end = time.monotonic() + 90
     while counter.read_text() == before:
-        _need_running(lab, machine)
+        need_running(lab, machine)
         if time.monotonic() > end:
             raise LabError(f"machine {machine.name} did not go down for the reboot within 90 s")
         time.sleep(0.05)
@@ -146,7 +147,7 @@ def reboot(lab: Lab, machine: Machine) -> None:
 
 def kill(lab: Lab, machine: Machine) -> None:
     """Cut the power: the network goes silent first, so that nobody gets a polite goodbye."""
-    _need_running(lab, machine)
+    need_running(lab, machine)
     for port in Path(f"/sys/class/net/{lab.slot.bridge}/brif").glob("*"):
         if port.name in _ports(lab, machine):
             run(["ip", "link", "set", port.name, "down"], check=False)

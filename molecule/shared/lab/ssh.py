@@ -42,19 +42,18 @@ def end_connection(lab: Lab, machine: str) -> None:
         socket_path.unlink(missing_ok=True)
 
 
-def command(lab: Lab, machine: str, argv: list[str], extra: list[str] | None = None) -> list[str]:
+def command(lab: Lab, machine: str, argv: list[str]) -> list[str]:
     """Return the ssh command line that runs argv on the machine, or a shell without argv."""
-    key = [
-        "-i",
-        f"{lab.directory}/key",
-        "-o",
+    own = [
         "BatchMode=yes",
-        "-o",
         "LogLevel=ERROR",
-        "-o",
         "ControlPath=none",
+        "ConnectTimeout=10",
+        "ServerAliveInterval=5",
     ]
-    return ["ssh", "-F", "none", *key, *options(lab), *(extra or []), f"{USER}@{lab.address(machine)}", *argv]
+    extra = [part for option in own for part in ("-o", option)]
+    who = f"{USER}@{lab.address(machine)}"
+    return ["ssh", "-F", "none", "-i", f"{lab.directory}/key", *extra, *options(lab), who, *argv]
 
 
 def answers(lab: Lab, machine: str) -> bool:
@@ -63,7 +62,7 @@ def answers(lab: Lab, machine: str) -> bool:
         socket.create_connection((lab.address(machine), 22), timeout=1).close()
     except OSError:
         return False
-    argv = command(lab, machine, ["true"], ["-o", "ConnectTimeout=2"])
+    argv = command(lab, machine, ["true"])
     return subprocess.run(argv, check=False, stdin=subprocess.DEVNULL, capture_output=True).returncode == 0
 
 
