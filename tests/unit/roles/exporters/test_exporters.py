@@ -64,9 +64,7 @@ def test_arguments_of_the_inventory_are_added(make_role: Any) -> None:
 
 def test_check_mode_knows_what_is_not_there_yet(make_role: Any) -> None:
     """Only the units of packages that apt would install are left out."""
-    announced = {
-        "stdout": "Reading\nInst prometheus-nginx-exporter (1.4 Debian)\nConf x\n"
-    }
+    announced = {"stdout": "Reading\nInst prometheus-nginx-exporter (1.4 Debian)\nConf x\n"}
     checked = make_role("exporters", ansible_check_mode=True, __exporters_packages=announced)
     assert checked.value("__exporters_missing") == ["prometheus-nginx-exporter"]
     assert make_role("exporters", __exporters_packages=announced).value("__exporters_missing") == []
