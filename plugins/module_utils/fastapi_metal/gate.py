@@ -9,7 +9,7 @@ from .engine import Engine
 from .machine import Answer, Probe, UnitState
 
 INTERVAL = 0.2
-# A healthy release may be slow under load; before, a probe only waits in the backlog for a worker that comes up.
+# A healthy release may be slow under load; before, a probe waits in the backlog for a worker to come up.
 PATIENCE = 5.0
 PATIENCE_BEFORE = 2.0
 # Gunicorn starts a worker again that exits by itself, for ever; nobody needs to see that until the timeout.
