@@ -33,10 +33,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     counted: Counter[str] = Counter()
     for reports in terminalreporter.stats.values():
         for report in reports:
-            if getattr(report, "when", "") == "teardown":
-                continue
-            for name, item in getattr(report, "user_properties", []):
-                if name == "engine":
-                    counted[item[0]] += item[1]
+            # Counted when the test is over, so its last report has it.
+            properties = report.user_properties if getattr(report, "when", "") == "teardown" else []
+            for _, (what, number) in (item for item in properties if item[0] == "engine"):
+                counted[what] += number
     for name, number in sorted(counted.items()):
         terminalreporter.write_line(f"engine: {number} {name}")
