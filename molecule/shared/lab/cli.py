@@ -159,7 +159,7 @@ def _info(arguments: argparse.Namespace) -> None:
 
 def _inventory(arguments: argparse.Namespace) -> None:
     if arguments.if_up and state.load(paths.key(arguments.name)) is None:
-        note("{}")
+        note('{"_meta": {"hostvars": {}}}')
         return
     found = inventory.ansible(state.running(arguments.name), arguments.directory)
     note(
