@@ -44,7 +44,7 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 def _name(text: str) -> str:
     if NAME.fullmatch(text) is None:
         raise argparse.ArgumentTypeError(
-            f"'{text}' cannot name a lab: small letters, digits, dots and dashes can"
+            f"'{text}' cannot name a lab: small letters, digits, dashes and underscores can"
         )
     return text
 

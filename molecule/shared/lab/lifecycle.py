@@ -151,7 +151,7 @@ def _end(lab: Lab) -> None:
     cgroup.remove(lab.cgroups)
     shutil.rmtree(lab.sockets, ignore_errors=True)
     for entry in lab.machines:
-        machine.forget(lab.slot.container(entry.name))
+        machine.forget(lab, entry)
 
 
 def _delete(directory: Path) -> None:

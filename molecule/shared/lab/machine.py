@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from lab import cgroup, clone, launch, meminfo, ssh
@@ -18,6 +19,7 @@ from lab.state import Lab
 from lab.supervise import write
 
 BOOT_SECONDS = 60.0
+NSPAWN = Path("/run/systemd/nspawn")
 
 
 def part(machine: Machine) -> str:
@@ -152,7 +154,7 @@ def kill(lab: Lab, machine: Machine) -> None:
         if port.name in _ports(lab, machine):
             run(["ip", "link", "set", port.name, "down"], check=False)
     cgroup.kill(cgroups(lab, machine))
-    forget(lab.slot.container(machine.name))
+    forget(lab, machine)
 
 
 def _ports(lab: Lab, machine: Machine) -> set[str]:
@@ -166,11 +168,14 @@ def _ports(lab: Lab, machine: Machine) -> set[str]:
     return names
 
 
-def forget(container: str) -> None:
+def forget(lab: Lab, machine: Machine) -> None:
     """Remove what systemd-nspawn leaves in /run when it is killed."""
-    for directory in Path("/run/systemd/nspawn").glob(f"*/{container}"):
+    for directory in NSPAWN.glob(f"*/{lab.slot.container(machine.name)}"):
         run(["umount", "-l", str(directory)], check=False)
         shutil.rmtree(directory, ignore_errors=True)
+    with suppress(FileNotFoundError):
+        root = (lab.machine_directory(machine) / "root").stat()
+        (NSPAWN / "locks" / f"inode-{root.st_dev}:{root.st_ino}").unlink()
 
 
 def leader(lab: Lab, machine: Machine) -> int:
