@@ -79,7 +79,7 @@ def test_every_default_has_a_comment(role: Path) -> None:
 @pytest.mark.parametrize("role", ROLES)
 def test_a_role_names_no_group_and_no_other_role(role: Path) -> None:
     """What belongs together is tied in group_vars; a role works alone."""
-    others = {other.name for other in roles()} - {role.name, "toolbox"}
+    others = {other.name for other in roles()} - {role.name}
     for path in tracked(f"roles/{role.name}/**/*.yml", f"roles/{role.name}/**/*.j2"):
         text = path.read_text()
         assert not re.search(r"groups\[", text), f"{path}: a group is named"
