@@ -15,7 +15,8 @@ LOCKS = ("uv.lock", "requirements.txt", "pyproject.toml")
 # Never part of a release. `.env` must not win over `env`, the rest is made anew or is nobody's business.
 LEFT_OUT = (
     *(".git", ".hg", ".svn", ".env", ".venv", "venv", "__pycache__", "*.pyc", "node_modules", ".tox", ".nox"),
-    *(".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis", ".cache", ".coverage", "*.egg-info"),
+    *(".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis", ".schemathesis", ".cache", ".coverage*"),
+    "*.egg-info",
 )
 
 

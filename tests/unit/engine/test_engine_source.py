@@ -20,6 +20,8 @@ def tree(tmp_path: Path) -> SourceTree:
         ".git/HEAD",
         "shop/__pycache__/main.pyc",
         "venv/bin/x",
+        ".coverage.web1.4711",
+        ".schemathesis/crashes/get.json",
     ):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
