@@ -1,6 +1,7 @@
 """One step of a release, as the controller sees it: it knows the source, and sends it once.
 
-A step never fails its task. A reason stands in `problem`, and `release_decide` decides over all hosts.
+What goes wrong stands in `problem`, and `release_decide` decides over all hosts. Only a step of
+DECIDES_ITSELF fails its own task.
 """
 
 import getpass
@@ -16,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 from ansible.plugins.action import ActionBase
 from fastapi_metal.sources import SourceError, SourceTree
 from fastapi_metal.specs import complete, plain
+from fastapi_metal.validation import PATH_THAT_WORKS
 
 # No decision follows these: what goes wrong in them is the task's own failure.
 DECIDES_ITSELF = {"ensure", "drain", "prune"}
@@ -87,7 +89,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
         if not tree.path.is_dir():
             raise SourceError(
                 f"`apps.{app['name']}.source.path` in group_vars/all/apps.yml is {tree.path}, which is no "
-                'directory on the controller; name one that exists: `path: "{{ inventory_dir }}/../app"`'
+                f"directory on the controller; name one that exists, for example {PATH_THAT_WORKS}"
             )
         return tree.digests()
 

@@ -69,9 +69,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
             if host not in task_vars["ansible_play_hosts"]:
                 results[host] = {"problem": "it failed or became unreachable earlier in this play"}
                 continue
-            result = task_vars["hostvars"][host].get(
-                f"__app_{after}", {"problem": "the step did not run there"}
-            )
+            result = task_vars["hostvars"][host].get(f"__app_{after}", NOT_RUN)
             if not result.get("skipped"):
                 results[host] = dict(result)
         return results

@@ -3,6 +3,7 @@
     - name: Validate the applications
       validate_apps:
         apps: "{{ apps | default({}) }}"
+        serving_group: web  # the default: where the playbooks run the roles that applications need
 
 Reports everything that is wrong at once, each in one sentence.
 """
@@ -22,12 +23,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
 
     TRANSFERS_FILES = False
     _requires_connection = False
-    _VALID_ARGS = frozenset({"apps"})
+    _VALID_ARGS = frozenset({"apps", "serving_group"})
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Fail with every problem that is found."""
         result: dict[str, Any] = super().run(tmp, task_vars)
-        found = problems(self._task.args.get("apps", {}), (task_vars or {}).get("groups"))
+        args = self._task.args
+        serving_group = str(args.get("serving_group", "web"))
+        found = problems(args.get("apps", {}), (task_vars or {}).get("groups"), serving_group)
         result["changed"] = False
         if found:
             result["failed"] = True

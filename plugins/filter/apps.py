@@ -77,12 +77,15 @@ def postgresql_databases(
     return rows
 
 
-def prometheus_app_targets(apps: Apps, group_names: list[str]) -> Rows:
-    """Return one target for each application of this machine that offers metrics."""
+def prometheus_app_targets(apps: Apps, group_names: list[str], listen: str = "127.0.0.1:9145") -> Rows:
+    """Return one target for each application of this machine that offers metrics.
+
+    `listen` is where Nginx offers them: another `nginx_metrics_listen` must be given here too.
+    """
     return [
         {
             "job": "app",
-            "targets": ["127.0.0.1:9145"],
+            "targets": [listen],
             "metrics_path": f"/metrics/{name}",
             "labels": {"app": name},
         }

@@ -26,10 +26,8 @@ class Plan:
     report: list[str]
 
 
-def problem_of(result: Result | None) -> str | None:
+def problem_of(result: Result) -> str | None:
     """Return why a host's step did not succeed, or nothing."""
-    if result is None:
-        return "the step did not run there"
     if result.get("unreachable"):
         return f"unreachable: {result.get('msg', 'no answer over SSH')}"
     if result.get("failed"):

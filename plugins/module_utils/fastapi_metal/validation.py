@@ -3,7 +3,7 @@
 import difflib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from .specs import Options, entry_options, plain
 
 FILE = "group_vars/all/apps.yml"
+# A relative path would begin at the working directory, which is another one for everybody.
+PATH_THAT_WORKS = '`path: "{{ inventory_dir }}/../../shop"`'
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 DOMAIN = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
 MODULE = re.compile(r"[^\s:]+:[A-Za-z_][\w.]*(\(.*\))?", re.DOTALL)
@@ -121,7 +123,7 @@ def of_source(variable: str, source: Any) -> Iterator[str]:
     if not isinstance(source, Mapping):
         return
     kinds = [key for key in ("path", *SOURCES_TO_COME) if key in source]
-    works = "use `path`, the directory of the code on the controller, as in `path: ../shop`"
+    works = f"use `path`, the directory of the code on the controller, as in {PATH_THAT_WORKS}"
     if len(kinds) > 1:
         yield sentence(variable, f"names {len(kinds)} sources ({', '.join(kinds)})", works)
     elif not kinds:
@@ -134,7 +136,7 @@ def of_source(variable: str, source: Any) -> Iterator[str]:
         yield sentence(
             f"{variable}.path",
             f"is {shown(source['path'])}, which is no directory on the controller",
-            'name one that exists, for example `path: "{{ inventory_dir }}/../../app"`',
+            f"name one that exists, for example {PATH_THAT_WORKS}",
         )
 
 
@@ -289,11 +291,25 @@ def of_shared_names(apps: Mapping[str, Any]) -> Iterator[str]:
                 owners[domain] = str(name)
 
 
-def of_groups(apps: Mapping[str, Any], groups: Mapping[str, Any]) -> Iterator[str]:
-    """Find applications that no machine would run."""
+def of_groups(
+    apps: Mapping[str, Any], groups: Mapping[str, Iterable[str]], serving_group: str
+) -> Iterator[str]:
+    """Find applications that no machine would run, or some machine without Python, Nginx and certificates."""
+    served = set(groups.get(serving_group, ()))
     for name, app in apps.items():
         hosts = app.get("hosts", entry_options()["hosts"]["default"]) if isinstance(app, Mapping) else None
-        if isinstance(hosts, str) and hosts != "all" and not groups.get(hosts):
+        if not isinstance(hosts, str):
+            continue
+        unserved = [host for host in groups.get(hosts, ()) if host not in served]
+        if unserved:
+            yield sentence(
+                f"apps.{name}.hosts",
+                f"is {hosts}, but the playbooks make only the machines of group {serving_group} ready for "
+                "applications",
+                f"in the file hosts.yml of the inventory put these hosts into group {serving_group} too: "
+                f"{', '.join(unserved)}",
+            )
+        elif hosts != "all" and not groups.get(hosts):
             filled = sorted(group for group, members in groups.items() if members and group != "ungrouped")
             yield sentence(
                 f"apps.{name}.hosts",
@@ -302,8 +318,13 @@ def of_groups(apps: Mapping[str, Any], groups: Mapping[str, Any]) -> Iterator[st
             )
 
 
-def problems(apps: Any, groups: Mapping[str, Any] | None = None) -> list[str]:
-    """Return one sentence for each thing that is wrong with `apps`; none if nothing is."""
+def problems(
+    apps: Any, groups: Mapping[str, Iterable[str]] | None = None, serving_group: str = "web"
+) -> list[str]:
+    """Return one sentence for each thing that is wrong with `apps`; none if nothing is.
+
+    `groups` are the inventory's; the playbooks run the roles that applications need on `serving_group`.
+    """
     if not isinstance(apps, Mapping):
         return [
             sentence(
@@ -313,5 +334,5 @@ def problems(apps: Any, groups: Mapping[str, Any] | None = None) -> list[str]:
     found = [text for name, app in apps.items() for text in of_entry(str(name), app)]
     found += of_shared_names(apps)
     if groups is not None:
-        found += of_groups(apps, groups)
+        found += of_groups(apps, groups, serving_group)
     return found

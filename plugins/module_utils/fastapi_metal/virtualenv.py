@@ -51,7 +51,13 @@ def build(engine: Engine, release_id: str, python: str) -> None:
     env = {"UV_PROJECT_ENVIRONMENT": str(venv), "UV_PYTHON_DOWNLOADS": "never"}
     make = [UV, "venv", "--quiet", "--no-project", "--python", interpreter, str(venv)]
     for argv in [make, *plan(directory, str(venv / "bin/python"))]:
-        done = engine.machine.run(argv, directory, env)
+        try:
+            done = engine.machine.run(argv, directory, env)
+        except FileNotFoundError as error:
+            raise InstallError(
+                f"{error.filename} is missing on this machine; run playbooks/site.yml first, whose role "
+                "python installs it"
+            ) from error
         if done.status != 0:
             tail = "\n".join(done.text.strip().splitlines()[-LAST_LINES:])
             raise InstallError(f"`{' '.join(argv[:3])}` ended with status {done.status}:\n{tail}")

@@ -46,7 +46,7 @@ def test_a_right_application_passes(shop: dict[str, Any]) -> None:
         "module": "shop.main:create_app('a')",
     }
     assert problems({"shop": shop}, {"web": ["web1"]}) == []
-    assert problems({"shop": full}, {"all": ["web1"]}) == []
+    assert problems({"shop": full}, {"all": ["web1"], "web": ["web1"]}) == []
 
 
 @pytest.mark.parametrize(
@@ -127,6 +127,31 @@ def test_everything_is_told_at_once(shop: dict[str, Any]) -> None:
     assert "plain-secret" not in "".join(found)
 
 
+@pytest.mark.parametrize("hosts", ["workers", "all"])
+def test_a_host_that_the_playbooks_do_not_serve_is_refused(shop: dict[str, Any], hosts: str) -> None:
+    """It would get the release without Python, Nginx and certificates. All such hosts are named."""
+    groups = {"web": ["web1"], hosts: ["web1", "job1", "job2"]}
+    assert problems({"shop": {**shop, "hosts": hosts}}, groups) == [
+        f"`apps.shop.hosts` in group_vars/all/apps.yml is {hosts}, but the playbooks make only the machines "
+        "of group web ready for applications; in the file hosts.yml of the inventory put these hosts into "
+        "group web too: job1, job2."
+    ]
+    assert problems({"shop": {**shop, "hosts": hosts}}, groups, hosts) == []
+
+
+def test_a_part_of_the_served_hosts_may_have_an_application(shop: dict[str, Any]) -> None:
+    """A group within `web` is how one application gets machines of its own."""
+    groups = {"web": ["web1", "web2"], "europe": ["web2"]}
+    assert problems({"shop": {**shop, "hosts": "europe"}}, groups) == []
+
+
+def test_a_source_that_is_none_gets_a_path_that_depends_on_no_directory(shop: dict[str, Any]) -> None:
+    """`../shop` would mean another directory wherever somebody stands."""
+    for source in ({}, {"path": "/nowhere"}, {"git": "x"}):
+        (found,) = problems({"shop": {**shop, "source": source}})
+        assert '`path: "{{ inventory_dir }}/../../shop"`' in found
+
+
 def test_two_applications_cannot_share_a_name(shop: dict[str, Any]) -> None:
     """Neither as domain nor as alias."""
     second = {**shop, "domain": "b.example.org", "aliases": ["Shop.example.org".lower()]}
@@ -199,6 +224,7 @@ def test_filters_give_each_role_its_rows(filters: ModuleType, shop: dict[str, An
             "labels": {"app": "shop"},
         }
     ]
+    assert filters.prometheus_app_targets(apps, ["web"], "127.0.0.1:9200")[0]["targets"] == ["127.0.0.1:9200"]
     assert filters.app_names(apps, ["other"]) == ["other"]
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from engine_fake import Behaviour, Host, Killed, tarball
+from fastapi_metal.debian import Debian
 
 
 def test_first_release_goes_live(host: Host) -> None:
@@ -150,6 +151,17 @@ def test_packages_that_cannot_be_installed_are_named(host: Host) -> None:
     host.machine.uv_status = 2
     failed = host.deploy("bad")
     assert "Hash mismatch for `fastapi`" in failed["problem"]
+    assert host.live_word() == "good"
+
+
+def test_a_machine_without_uv_is_told_what_to_run(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever deploys before the machine was made ready gets a sentence, and nothing has moved."""
+    host.deploy("good")
+    monkeypatch.setattr("fastapi_metal.virtualenv.UV", "/nowhere/uv")
+    monkeypatch.setattr(host.machine, "run", Debian().run)
+    assert host.deploy("bad")["problem"] == (
+        "/nowhere/uv is missing on this machine; run playbooks/site.yml first, whose role python installs it"
+    )
     assert host.live_word() == "good"
 
 
