@@ -376,7 +376,8 @@ class Run:
         sentence = (
             f"This machine did not find its own token at {listed}, so the certificate authority would not "
             "either: let port 80 of the name lead to this machine (DNS, firewall, router), or set "
-            "certbot_preflight: false if only the way from the machine to itself is barred."
+            "`certbot_preflight: false` in group_vars/all/certbot.yml if only the way from the machine to "
+            "itself is barred."
         )
         if refuse:
             raise RefusedError(sentence)

@@ -6,7 +6,8 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -55,15 +56,18 @@ resolved:
 """
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+APPS_FILE = "group_vars/all/apps.yml"
+CERTBOT_FILE = "group_vars/all/certbot.yml"
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
-def parse(texts: Iterable[str]) -> set[Address]:
+def parse(texts: Iterable[str]) -> list[Address]:
     """Return addresses without their zone, as in fe80::1%eth0; raise ValueError for what is none."""
-    return {ipaddress.ip_address(text.split("%")[0]) for text in texts}
+    return [ipaddress.ip_address(text.split("%")[0]) for text in texts]
 
 
-def resolve(domain: str) -> set[Address]:
+def resolve(domain: str) -> list[Address]:
     """Return the addresses that this machine finds for a domain."""
     return parse(str(entry[4][0]) for entry in socket.getaddrinfo(domain, 80, type=socket.SOCK_STREAM))
 
@@ -71,51 +75,63 @@ def resolve(domain: str) -> set[Address]:
 def unusable(domain: str) -> str | None:
     """Return why no certificate can be had for a domain by this way, if so."""
     if domain.startswith("*."):
-        return f"{domain}: a certificate over HTTP cannot hold a wildcard; list the names themselves"
+        return "is a wildcard, which a certificate over HTTP cannot hold: list names like shop.example.org"
     if (
         len(domain) > 253
         or "." not in domain
         or not all(_LABEL.fullmatch(each) for each in domain.split("."))
     ):
-        return f"{domain}: not a domain in lower case, like shop.example.org (xn-- form for other letters)"
+        return "is not a domain in lower case, like shop.example.org (xn-- form for other letters)"
     return None
 
 
-def complaint(domain: str, found: set[Address], own: set[Address]) -> str | None:
-    """Return a sentence if a domain leads elsewhere."""
+def record(version: int, own: Iterable[Address]) -> str:
+    """Return what to do with a domain's record of one version of IP: `own` begins with the best address."""
+    kind = "A" if version == 4 else "AAAA"
+    for address in own:
+        if address.version == version and not address.is_loopback and not address.is_link_local:
+            return f"set its {kind} record to {address}"
+    return f"remove its {kind} record"
+
+
+def elsewhere(found: Iterable[Address], own: list[Address]) -> str | None:
+    """Return where a domain leads if not here, and what would work."""
     # Debian's installer writes the machine's name into /etc/hosts with 127.0.1.1: no word about DNS.
-    foreign = {address for address in found - own if not address.is_loopback}
+    foreign = {address for address in found if address not in own and not address.is_loopback}
     if not foreign:
         return None
     listed = ", ".join(sorted(map(str, foreign)))
-    mine = ", ".join(sorted(str(address) for address in own if not address.is_loopback)) or "none"
+    mine = ", ".join(sorted({str(address) for address in own if not address.is_loopback})) or "none"
+    records = " and ".join(record(version, own) for version in sorted({each.version for each in foreign}))
     return (
-        f"{domain} resolves to {listed}, which is not an address of this machine ({mine}): correct its DNS "
-        f"record, or set certbot_public_addresses: [{listed}] if that leads here"
+        f"resolves to {listed}, which is not an address of this machine ({mine}): {records}, or, if that "
+        f"leads here, set `certbot_public_addresses: [{listed}]` in {CERTBOT_FILE}"
     )
 
 
 def examine(
-    domains: Iterable[str], own: set[Address], ask: Callable[[str], set[Address]] = resolve
+    sites: Iterable[Mapping[str, Any]], own: list[Address], ask: Callable[[str], list[Address]] = resolve
 ) -> tuple[list[str], dict[str, list[str]]]:
-    """Return the complaints about all domains, and what each resolves to."""
-    complaints: list[str | None] = []
+    """Return the complaints about the domains of all sites, and what each resolves to."""
+    complaints: list[str] = []
     resolved: dict[str, list[str]] = {}
-    for domain in domains:
-        wrong = unusable(domain)
-        if wrong:
-            complaints.append(wrong)
-            continue
-        try:
-            found = ask(domain)
-        except OSError as error:
-            complaints.append(
-                f"{domain} does not resolve ({error.strerror}): add a DNS record that leads to this machine"
-            )
-            continue
-        resolved[domain] = sorted(map(str, found))
-        complaints.append(complaint(domain, found, own))
-    return [each for each in complaints if each], resolved
+    for site in sites:
+        for number, domain in enumerate(site["domains"]):
+            variable = f"apps.{site['name']}.{'aliases' if number else 'domain'}"
+            wrong = unusable(domain)
+            if wrong is None:
+                try:
+                    found = ask(domain)
+                except OSError as error:
+                    # A machine with an IPv6 address alone needs no A record.
+                    version = 4 if any(each.version == 4 for each in own) or not own else 6
+                    wrong = f"does not resolve ({error.strerror}): {record(version, own)}"
+                else:
+                    resolved[domain] = sorted(map(str, found))
+                    wrong = elsewhere(found, own)
+            if wrong:
+                complaints.append(f"{domain} (`{variable}` in {APPS_FILE}) {wrong}")
+    return complaints, resolved
 
 
 def main() -> None:
@@ -130,14 +146,18 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        own = parse(module.params["addresses"]) | parse(module.params["public_addresses"])
+        # The public ones first: the world's way is what a DNS record should say.
+        own = parse(module.params["public_addresses"]) + parse(module.params["addresses"])
     except ValueError as error:
-        module.fail_json(msg=f"certbot_public_addresses: {error}; write addresses like 198.18.0.10.")
-    domains = [domain for site in module.params["sites"] for domain in site["domains"]]
-    complaints, resolved = examine(domains, own)
+        module.fail_json(
+            msg=f"`certbot_public_addresses` in {CERTBOT_FILE}: {error}; write for example "
+            "`certbot_public_addresses: [198.18.0.10]`."
+        )
+    complaints, resolved = examine(module.params["sites"], own)
     if complaints and module.params["refuse"]:
         module.fail_json(
-            msg=". ".join(complaints) + ". (certbot_preflight: false turns this into a warning.)"
+            msg=f"{'. '.join(complaints)}. "
+            f"(`certbot_preflight: false` in {CERTBOT_FILE} turns this into a warning.)"
         )
     for each in complaints:
         module.warn(each + ".")

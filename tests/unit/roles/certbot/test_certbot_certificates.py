@@ -247,7 +247,7 @@ def test_who_is_not_reached_does_not_ask(machine: Machine) -> None:
         machine.run()
     assert "http://www.shop.example.org/ (Connection refused)" in str(refused.value)
     assert "http://shop.example.org/" not in str(refused.value)
-    assert "certbot_preflight: false" in str(refused.value)
+    assert "`certbot_preflight: false` in group_vars/all/certbot.yml" in str(refused.value)
     assert machine.calls() == []
     assert all(token.startswith(".well-known/acme-challenge/") for token in machine.tokens)
     assert list(machine.webroot.rglob("*")) == []

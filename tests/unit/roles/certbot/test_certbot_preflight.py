@@ -37,7 +37,8 @@ def examine(module: ModuleType, domain: str, found: list[str], own: list[str]) -
             raise socket.gaierror(-2, "Name or service not known")
         return module.parse(found)
 
-    complaints: list[str] = module.examine([domain], module.parse(own), ask)[0]
+    sites = [{"name": "shop", "domains": [domain]}]
+    complaints: list[str] = module.examine(sites, module.parse(own), ask)[0]
     return complaints
 
 
@@ -50,8 +51,30 @@ def test_a_domain_that_leads_here_passes(preflight: ModuleType, found: list[str]
 def test_one_foreign_address_is_enough(preflight: ModuleType) -> None:
     """The authority may come by IPv6 only: an old AAAA record makes it fail."""
     (sentence,) = examine(preflight, "shop.example.org", ["198.18.0.10", "fd00::99"], OWN)
-    assert "shop.example.org resolves to fd00::99" in sentence
-    assert "certbot_public_addresses: [fd00::99]" in sentence
+    assert sentence == (
+        "shop.example.org (`apps.shop.domain` in group_vars/all/apps.yml) resolves to fd00::99, which is not "
+        "an address of this machine (198.18.0.10, fd00::10): set its AAAA record to fd00::10, or, if that "
+        "leads here, set `certbot_public_addresses: [fd00::99]` in group_vars/all/certbot.yml"
+    )
+
+
+def test_a_record_for_which_the_machine_has_no_address_must_go(preflight: ModuleType) -> None:
+    """Without IPv6 there is nothing to set it to; a link-local address is none for the world."""
+    (sentence,) = examine(preflight, "shop.example.org", ["fd00::99"], ["fe80::1", "198.18.0.10"])
+    assert ": remove its AAAA record, or, " in sentence
+
+
+def test_an_alias_is_told_from_the_domain(preflight: ModuleType) -> None:
+    """The sentence names the line to look at."""
+    sites = [{"name": "shop", "domains": ["shop.example.org", "www.shop.example.org"]}]
+    (sentence,), _ = preflight.examine(
+        sites,
+        preflight.parse(OWN),
+        lambda domain: preflight.parse(["198.19.0.1" if "www" in domain else OWN[0]]),
+    )
+    assert sentence.startswith(
+        "www.shop.example.org (`apps.shop.aliases` in group_vars/all/apps.yml) resolves"
+    )
 
 
 def test_public_addresses_count(preflight: ModuleType) -> None:
@@ -64,8 +87,8 @@ def test_a_domain_that_does_not_exist_is_told(preflight: ModuleType) -> None:
     """The sentence says what to do."""
     (sentence,) = examine(preflight, "shop.example.org", [], OWN)
     assert sentence == (
-        "shop.example.org does not resolve (Name or service not known): "
-        "add a DNS record that leads to this machine"
+        "shop.example.org (`apps.shop.domain` in group_vars/all/apps.yml) does not resolve "
+        "(Name or service not known): set its A record to 198.18.0.10"
     )
 
 
@@ -82,7 +105,7 @@ def test_a_zone_is_no_part_of_an_address(preflight: ModuleType) -> None:
 @pytest.mark.parametrize(
     ("domain", "sentence"),
     [
-        ("*.example.org", "cannot hold a wildcard"),
+        ("*.example.org", "is a wildcard, which a certificate over HTTP cannot hold"),
         ("localhost", "not a domain"),
         ("Shop.example.org", "not a domain in lower case"),
         ("bücher.example", "xn-- form"),

@@ -31,12 +31,24 @@ def test_a_debian_with_room_is_accepted(make_role: MakeRole, release: str) -> No
 @pytest.mark.parametrize(
     ("facts", "words"),
     [
-        ({"distribution": "Ubuntu", "distribution_version": "24.04"}, ["Ubuntu 24.04", "Debian 12 and 13"]),
+        (
+            {"distribution": "Ubuntu", "distribution_version": "24.04"},
+            ["Ubuntu 24.04", "Debian 12 and 13", "remove web1 from hosts.yml"],
+        ),
         ({"distribution_major_version": "11", "distribution_version": "11.9"}, ["Debian 11.9"]),
         # Debian testing reports its code name in place of a number.
         ({"distribution_major_version": "forky", "distribution_version": "forky/sid"}, ["forky/sid"]),
-        ({"user_id": "admin"}, ['"admin"', "`become: true`"]),
-        ({"python_version": "3.9.2"}, ["Python 3.9.2", "3.11", "ansible_python_interpreter"]),
+        (
+            {"user_id": "admin"},
+            [
+                '"admin"',
+                "`become = true`",
+                "ansible.cfg",
+                "`ansible_user: admin`",
+                "group_vars/all/connection.yml",
+            ],
+        ),
+        ({"python_version": "3.9.2"}, ["Python 3.9.2", "3.11", "/usr/bin/python3` for web1 in hosts.yml"]),
         ({"mount_points": MOUNTS}, ["on /var:", "2048 MB", "`common_min_free_disk_mb`"]),
     ],
 )
