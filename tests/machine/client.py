@@ -115,6 +115,11 @@ class Load:
         """Return how many requests began within so many seconds of an instant."""
         return sum(abs(record.begun - instant) <= seconds for record in self.records)
 
+    def around(self, instant: float, seconds: float = 1.0) -> tuple[int, int]:
+        """Return how many requests began within so many seconds before an instant, and after it."""
+        begun = [record.begun - instant for record in self.records]
+        return sum(-seconds <= away < 0 for away in begun), sum(0 <= away <= seconds for away in begun)
+
     def releases(self) -> list[str]:
         """Return the releases that answered, in order of their first answer."""
         return list(dict.fromkeys(record.release for record in self.records if record.release))
