@@ -53,10 +53,6 @@ class Lab:
         """Limit a machine's memory."""
         self._command("memory", self.name, machine, amount)
 
-    def acme(self, state: str) -> None:
-        """Take the ACME server down (`stop`) or put it up again (`start`)."""
-        self._command("acme", self.name, state)
-
     def run(self, *argv: str | Path, **extra: str) -> subprocess.CompletedProcess[str]:
         """Run a command on the controller, in the project's directory and for this lab."""
         # Molecule asks for colours, also where nobody looks.
