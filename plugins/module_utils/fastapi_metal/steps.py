@@ -17,7 +17,8 @@ from .stage import StageError, stage
 from .switch import drain, start, switch
 from .virtualenv import InstallError
 
-JOURNAL_LINES = 25
+# Two workers that fail to import print some twenty lines each before the one that tells.
+JOURNAL_LINES = 60
 LOCK_PATIENCE = 60.0
 
 Result = dict[str, Any]
