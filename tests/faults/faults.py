@@ -1,0 +1,234 @@
+"""The faults: how each is caused on a machine, which verify test must see it, and what that test must say.
+
+The commands run as root in `bash -eu`.
+"""
+
+from dataclasses import dataclass
+
+CATALOG_SITE = "/etc/nginx/sites-enabled/catalog.conf"
+RELOAD_NGINX = "nginx -t; systemctl reload nginx; sleep 1"  # the workers of before accept for a moment
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault of a machine, and the verify test that it turns red."""
+
+    name: str
+    test: str
+    reason: str
+    cause: str
+    undo: str
+
+
+def edited(name: str, test: str, reason: str, path: str, script: str, then: str) -> Fault:
+    """Return the fault that a sed script makes of a file; `then` makes its service read the file.
+
+    A script that changes nothing is an error: it would cause no fault.
+    """
+    kept = "/root/file-before-the-fault"
+    return Fault(
+        name,
+        test,
+        reason,
+        cause=f"cp -a {path} {kept}; sed -E -i '{script}' {path}; ! cmp -s {path} {kept} || exit 9; {then}",
+        undo=f"cp -a {kept} {path}; rm {kept}; {then}",
+    )
+
+
+def sql(database: str, statement: str) -> str:
+    """Return the shell command that runs a statement as PostgreSQL's administrator."""
+    return f'runuser -u postgres -- psql -qX -v ON_ERROR_STOP=1 -d {database} -c "{statement}"'
+
+
+LIVE = "release=$(basename $(readlink /srv/catalog/current)); unit=catalog@$release.service"
+RESTART_CATALOG = f"; {LIVE}; systemctl restart $unit"
+POSTGRES_EXPORTER = "prometheus-postgres-exporter"
+RESTART_PROMETHEUS = "systemctl restart prometheus"
+RESTART_GRAFANA = (
+    "systemctl restart grafana-server; "
+    "curl -fsS -o /dev/null --retry 60 --retry-delay 1 --retry-connrefused http://127.0.0.1:3000/api/health"
+)
+DASHBOARD = "/etc/grafana/provisioning/dashboards/overview.json"
+NGINX_FAULT = "/run/systemd/system/nginx.service.d/zz-fault.conf"
+TEMPLATE_FAULT = "/run/systemd/system/catalog@.service.d/zz-fault.conf"
+
+HELPER = "/usr/local/sbin/fault"
+# A new release that ends the others when it starts: what a restart in place of a switch does.
+END_THE_OTHERS = """\
+systemctl list-units --plain --no-legend "catalog@*" | cut -d" " -f1 | grep -vF "@$1." |
+    xargs --no-run-if-empty systemctl stop
+"""
+# What a server does that binds its socket itself.
+TAKE_THE_SOCKET_AWAY = """\
+cd "/srv/catalog/releases/$1"
+mv app.sock away
+sleep 1
+mv away app.sock
+"""
+
+
+def script(path: str, text: str) -> str:
+    """Return the shell commands that write a script."""
+    return f"cat > {path} <<'END'\n#!/bin/sh\n{text}END\nchmod 755 {path}\n"
+
+
+def drop_in(path: str, *lines: str) -> str:
+    """Return the shell commands that add lines to the [Service] section of a unit until the next boot."""
+    text = "\n".join(["[Service]", *lines])
+    return f"mkdir -p $(dirname {path})\ncat > {path} <<'END'\n{text}\nEND\nsystemctl daemon-reload"
+
+
+FAULTS = [
+    Fault(
+        "temporary certificate served",
+        "test_site.py::test_https_answers_with_a_verified_chain",
+        r"CERTIFICATE_VERIFY_FAILED.*self-signed certificate",
+        cause=f"ln -sfn .temporary/catalog /etc/nginx/tls/catalog; {RELOAD_NGINX}",
+        undo=f"ln -sfn /etc/letsencrypt/live/catalog /etc/nginx/tls/catalog; {RELOAD_NGINX}",
+    ),
+    Fault(
+        "chain without its intermediate",
+        "test_site.py::test_https_answers_with_a_verified_chain",
+        r"CERTIFICATE_VERIFY_FAILED.*unable to get local issuer certificate",
+        cause="cd /etc/nginx/tls; mkdir .fault; "
+        "cp -L catalog/privkey.pem .fault/privkey.pem; cp -L catalog/cert.pem .fault/fullchain.pem; "
+        f"ln -sfn .fault /etc/nginx/tls/catalog; {RELOAD_NGINX}",
+        undo="ln -sfn /etc/letsencrypt/live/catalog /etc/nginx/tls/catalog; rm -r /etc/nginx/tls/.fault; "
+        f"{RELOAD_NGINX}",
+    ),
+    Fault(
+        "renewal without its hook",
+        "test_certificates.py::test_a_renewal_loses_no_request",
+        r"assert after != before",
+        cause="chmod 644 /etc/letsencrypt/renewal-hooks/deploy/fastapi-metal",
+        undo="chmod 755 /etc/letsencrypt/renewal-hooks/deploy/fastapi-metal",
+    ),
+    edited(
+        "port 80 answers",
+        "test_site.py::test_http_leads_to_https",
+        r"'port 80 here 200 '\.endswith",
+        CATALOG_SITE,
+        's|return 301 https:.*|return 200 "port 80 here ";|',
+        RELOAD_NGINX,
+    ),
+    edited(
+        "no default server",
+        "test_site.py::test_an_unknown_name_gets_nothing",
+        r"assert 0 != 0",
+        "/etc/nginx/nginx.conf",
+        "s|^( *listen .*default_server;)|#\\1|; s|^( *server_name) _;|\\1 _; listen 127.0.0.2:80;|",
+        RELOAD_NGINX,
+    ),
+    Fault(
+        "table is gone",
+        "test_site.py::test_a_product_that_was_written_is_read_back",
+        r"assert 500 == 201",
+        cause=sql("catalog", "ALTER TABLE products RENAME TO products_away"),
+        undo=sql("catalog", "ALTER TABLE products_away RENAME TO products"),
+    ),
+    edited(
+        "metrics on the public site",
+        "test_site.py::test_metrics_stay_inside",
+        r"assert 200 == 404",
+        CATALOG_SITE,
+        "/location = .metrics \\{/,/\\}/d",
+        RELOAD_NGINX,
+    ),
+    Fault(
+        "migration left no revision",
+        "test_site.py::test_readiness_tells_the_schema",
+        r"assert 503 == 200",
+        cause=sql("catalog", "CREATE TABLE away AS TABLE alembic_version; DELETE FROM alembic_version"),
+        undo=sql("catalog", "INSERT INTO alembic_version TABLE away; DROP TABLE away"),
+    ),
+    Fault(
+        "exporter stopped",
+        "test_monitoring.py::test_every_target_is_up",
+        r"waited 45 s in vain: all jobs up",
+        cause="systemctl stop prometheus-node-exporter",
+        undo="systemctl start prometheus-node-exporter",
+    ),
+    Fault(
+        "figures of one worker",
+        "test_monitoring.py::test_requests_are_counted",
+        r"in vain: 40 more requests counted",
+        cause=drop_in(TEMPLATE_FAULT, "UnsetEnvironment=PROMETHEUS_MULTIPROC_DIR") + RESTART_CATALOG,
+        undo=f"rm {TEMPLATE_FAULT}; systemctl daemon-reload{RESTART_CATALOG}",
+    ),
+    Fault(
+        "exporter that may not log in",
+        "test_monitoring.py::test_exporters_reach_what_they_export[postgres-pg_up]",
+        r"AssertionError: assert '0' == '1'",
+        cause=f"{sql('postgres', 'ALTER ROLE prometheus NOLOGIN')}; systemctl restart {POSTGRES_EXPORTER}",
+        undo=f"{sql('postgres', 'ALTER ROLE prometheus LOGIN')}; systemctl restart {POSTGRES_EXPORTER}",
+    ),
+    edited(
+        "Prometheus open to the network",
+        "test_monitoring.py::test_no_inner_port_answers_from_outside[9090]",
+        r"Failed: DID NOT RAISE.*OSError",
+        "/etc/default/prometheus",
+        "s|web.listen-address=127.0.0.1:9090|web.listen-address=0.0.0.0:9090|",
+        f"{RESTART_PROMETHEUS}; sleep 2",
+    ),
+    edited(
+        "Grafana shows dashboards to anybody",
+        "test_monitoring.py::test_grafana_asks_for_a_password",
+        r"assert 0 != 0",
+        "/etc/grafana/grafana.ini",
+        "/^\\[auth.anonymous\\]/,/^$/s|enabled = false|enabled = true|",
+        RESTART_GRAFANA,
+    ),
+    Fault(
+        "dashboard missing",
+        "test_monitoring.py::test_every_query_of_the_dashboard_has_data",
+        r"Unexpected exit code 22.*overview",
+        cause=f"mv {DASHBOARD} /root/; {RESTART_GRAFANA}",
+        undo=f"mv /root/overview.json {DASHBOARD}; {RESTART_GRAFANA}",
+    ),
+    Fault(
+        "master that replaces no worker",
+        "test_recovery.py::test_a_killed_worker_is_replaced",
+        r"waited 30 s in vain: a worker in its place",
+        cause=f"{LIVE}; systemctl kill --kill-whom=main --signal=STOP $unit",
+        undo=f"{LIVE}; systemctl kill --kill-whom=main --signal=CONT $unit",
+    ),
+    Fault(
+        "socket that goes with its server",
+        "test_recovery.py::test_a_killed_master_refuses_nobody",
+        r"assert not \[.*connect\(\) to unix:.*failed",
+        cause=script(HELPER, TAKE_THE_SOCKET_AWAY) + drop_in(TEMPLATE_FAULT, f"ExecStopPost=+{HELPER} %i"),
+        undo=f"rm {TEMPLATE_FAULT} {HELPER}; systemctl daemon-reload",
+    ),
+    Fault(
+        "service without Restart=",
+        "test_recovery.py::test_a_killed_service_comes_back[nginx]",
+        r"waited 30 s in vain: nginx back",
+        cause=drop_in(NGINX_FAULT, "Restart=no"),
+        undo=f"rm {NGINX_FAULT}; systemctl daemon-reload; systemctl restart nginx",
+    ),
+    Fault(
+        "restart in place of a switch",
+        "test_release.py::test_a_changed_setting_is_a_release_that_drops_nothing",
+        r"assert not \[Record\(.*status=502",
+        cause=script(HELPER, END_THE_OTHERS) + drop_in(TEMPLATE_FAULT, f"ExecStartPre=+{HELPER} %i"),
+        undo=f"rm {TEMPLATE_FAULT} {HELPER}; systemctl daemon-reload",
+    ),
+    Fault(
+        "unit started but not enabled",
+        "test_zz_reboot.py::test_a_rebooted_machine_answers_again",
+        r"waited 60 s in vain: the site after the reboot",
+        cause="systemctl disable nginx",
+        undo="systemctl enable --now nginx",
+    ),
+]
+
+# Verify tests that no fault of the table turns red, and why.
+ON_THE_CONTROLLER = "the fault is one of the playbooks or of the engine's plan, not one of a machine"
+NOT_CAUSED = {
+    "test_certificates.py::test_a_silent_authority_stops_nothing": ON_THE_CONTROLLER,
+    "test_certificates.py::test_a_new_name_gets_a_new_certificate": ON_THE_CONTROLLER,
+    "test_certificates.py::test_a_name_that_leads_elsewhere_is_refused_before_any_change": ON_THE_CONTROLLER,
+    "test_failed_release.py::test_a_broken_release_leaves_the_old_one_serving": ON_THE_CONTROLLER,
+    "test_failed_release.py::test_the_next_good_deploy_is_an_unchanged_one": ON_THE_CONTROLLER,
+    "test_site.py::test_an_untrusted_authority_is_noticed": "it shows that the test beside it can fail",
+}

@@ -1,0 +1,42 @@
+"""Every promise can turn red: a fault is caused, and the verify test that names it must see it."""
+
+import re
+
+import pytest
+from faults import FAULTS, NOT_CAUSED, Fault
+from machine import TESTS, Machine
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
+def test_a_fault_turns_its_test_red(machine: Machine, fault: Fault) -> None:
+    """The test fails, for the expected reason, while the fault is there; it is green again afterwards.
+
+    A test that cannot run (collection, fixtures, usage) is not a red one. Red when a verify test passes on
+    a machine that breaks its promise.
+    """
+    try:
+        machine.root(fault.cause)
+        red = machine.verify(fault.test)
+    finally:
+        machine.root(fault.undo)
+    green = machine.verify(fault.test)
+    print(red.stdout[-6000:], red.stderr[-1000:])
+    assert red.returncode == 1, f"exit code {red.returncode} instead of 1: {fault.test} did not see the fault"
+    assert re.search(r"^1 failed in ", red.stdout, re.MULTILINE), "the test did not fail, it could not run"
+    assert re.search(fault.reason, red.stdout), f"it failed for another reason than {fault.reason}"
+    assert green.returncode == 0, f"not green again:\n{green.stdout[-6000:]}{green.stderr[-1000:]}"
+    assert re.search(r"^1 passed in ", green.stdout, re.MULTILINE), green.stdout
+
+
+def test_every_verify_test_has_a_fault() -> None:
+    """A verify test is in the table of faults, or listed with the reason why it is not.
+
+    Red when a test is added without a fault, or when one that is listed has gone.
+    """
+    there = {
+        f"{path.name}::{name}"
+        for path in TESTS.glob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
+    }
+    listed = {fault.test.partition("[")[0] for fault in FAULTS} | set(NOT_CAUSED)
+    assert there == listed
