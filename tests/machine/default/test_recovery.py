@@ -48,7 +48,7 @@ def test_a_killed_worker_is_replaced(host: Host, site: Site) -> None:
     before, master = workers(host), show(host, instance(host), "MainPID")
     victim = sorted(before)[0]
     host.check_output("kill -9 %s", victim)
-    wait_until("a worker in its place", lambda: len(workers(host) - {victim}) == len(before), 30)
+    wait_until("a worker in its place", lambda: len(workers(host) - {victim}) == len(before), 15)
     assert show(host, instance(host), "MainPID") == master
     assert site.is_well()
 
@@ -57,7 +57,7 @@ def test_a_killed_master_refuses_nobody(host: Host, site: Site) -> None:
     """The Gunicorn master is killed under load: systemd holds the socket, connections wait.
 
     Requests in flight on the killed processes may fail and are counted apart; a connection that is
-    refused is a failure. Red with a server that binds its own socket.
+    refused is a failure. Red with a server that binds its own socket, or without `Restart=`.
     """
     unit = instance(host)
     errors = int(host.check_output("wc -l < /var/log/nginx/error.log"))

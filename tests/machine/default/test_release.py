@@ -21,7 +21,7 @@ def test_a_changed_setting_is_a_release_that_drops_nothing(lab: Lab, host: Host,
 
     Red when the old release is stopped before traffic has moved, or when a restart stands in for a switch.
     The load is valid only if both releases answered in it, and requests began right before and right after
-    each of the two renames. It is a thin load: the controller and the machine share their processors.
+    each of the two renames.
     """
     before = site.get("/version").json()["release"]
     with load(site, lambda number: product(f"{time.time_ns()}-{number}"), clients=3) as running:
@@ -40,5 +40,6 @@ def test_a_changed_setting_is_a_release_that_drops_nothing(lab: Lab, host: Host,
     assert running.releases() == [before, changed]
     assert not running.bad()
     assert site.get("/version").json()["release"] == before
-    assert len(running.records) >= 50, "hardly a load"
-    assert all(min(sides) >= 1 for sides in around), f"the load missed a rename: {around}"
+    assert len(running.records) >= 200, "hardly a load"
+    # Two processors by themselves reach more than 150 on each side; another scenario may run beside this one.
+    assert all(min(sides) >= 20 for sides in around), f"hardly a load at a rename: {around}"
