@@ -91,9 +91,12 @@ def pids(directories: list[Path]) -> list[int]:
     """Return the processes in these cgroups and below them."""
     found: set[int] = set()
     for directory in directories:
-        for procs in [*directory.glob("cgroup.procs"), *directory.glob("**/cgroup.procs")]:
+        # A machine makes and removes cgroups all the time: os.walk goes past what is gone, glob does not.
+        for path, _, files in os.walk(directory):
+            if "cgroup.procs" not in files:
+                continue
             try:
-                found.update(int(line) for line in procs.read_text().split())
+                found.update(int(line) for line in (Path(path) / "cgroup.procs").read_text().split())
             except OSError:
                 continue
     return sorted(found)

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import shutil
+import threading
 import time
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -138,3 +139,26 @@ def test_a_lab_needs_a_plain_name(name: str, capsys: pytest.CaptureFixture[str])
     with pytest.raises(SystemExit):
         cli.main(["info", name])
     assert "cannot name a lab" in capsys.readouterr().err
+
+
+def test_a_cgroup_that_vanishes_while_it_is_read_is_no_error(tmp_path: Path) -> None:
+    """A machine makes and removes cgroups while it is taken down. Red when one that is gone ends the walk."""
+    (tmp_path / "cgroup.procs").write_text("7\n")
+    stop = threading.Event()
+
+    def churn() -> None:
+        session = tmp_path / "a/b/session"
+        while not stop.is_set():
+            session.mkdir(parents=True)
+            session.rmdir()
+            session.parent.rmdir()
+            session.parent.parent.rmdir()
+
+    machine = threading.Thread(target=churn)
+    machine.start()
+    try:
+        for _ in range(3000):
+            assert cgroup.pids([tmp_path]) == [7]
+    finally:
+        stop.set()
+        machine.join()
