@@ -15,6 +15,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
 from ansible.plugins.action import ActionBase
+from fastapi_metal import drill
 from fastapi_metal.sources import SourceError, SourceTree
 from fastapi_metal.specs import complete, plain
 from fastapi_metal.validation import PATH_THAT_WORKS
@@ -44,6 +45,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
             return {**result, "changed": True, "problem": None, "journal": [], "rehearsed": True}
         try:
             request = self._request(app, args)
+            request["drill"] = drilled(str(app["drill"]), str((task_vars or {}).get("inventory_hostname")))
             if step == "stage" and args["plan"]["send"]:
                 request["archive"] = self._send(app, request["source"])
         except (SourceError, ValueError) as error:
@@ -121,6 +123,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
                 for name, text in sorted(after.items())
                 if before.get(name, "") != text
             ]
+
+
+def drilled(text: str, host: str) -> str:
+    """Return at which effect the engine kills itself on a host; empty for none."""
+    asked = drill.read(text)
+    if asked is None or asked.host not in {None, host}:
+        return ""
+    return f"{asked.moment} {asked.effect}"
 
 
 def crash(result: Result) -> str:
