@@ -17,7 +17,7 @@ PLAYBOOKS = [pytest.param(path, id=path.name) for path in tracked("playbooks/*.y
 
 def test_locks_hold_hashes_and_no_address() -> None:
     """A lock pins every package by hash and works with whatever index a user has."""
-    locks = tracked("requirements.lock", "app/requirements*.txt")
+    locks = tracked("requirements.lock", "app/requirements*.txt", "tests/apps/*/requirements.txt")
     assert len(locks) >= 2
     for lock in locks:
         text = lock.read_text()

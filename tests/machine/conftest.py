@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ class Lab:
 
     name: str
     info: dict[str, Any]
+    inventories: tuple[str, ...] = ("inventories/lab",)
 
     def address(self, machine: str) -> str:
         """Return a machine's address."""
@@ -62,8 +63,12 @@ class Lab:
 
     def playbook(self, name: str, **variables: Any) -> subprocess.CompletedProcess[str]:
         """Run one of the project's playbooks on the lab, with extra variables."""
-        argv = [str(ROOT / ".venv/bin/ansible-playbook"), "-i", "inventories/lab", f"playbooks/{name}.yml"]
+        argv = [str(ROOT / ".venv/bin/ansible-playbook"), *self._options(), f"playbooks/{name}.yml"]
         return self.run(*argv, "--extra-vars", json.dumps(variables))
+
+    def _options(self) -> list[str]:
+        """Return the options that name the lab's inventories."""
+        return [f"--inventory={path}" for path in self.inventories]
 
     def deploy(self, app: str, **changes: Any) -> subprocess.CompletedProcess[str]:
         """Deploy an app as the inventory describes it, but for the keys in `changes`."""
@@ -74,10 +79,19 @@ class Lab:
 
     def variable(self, name: str) -> Any:
         """Return a variable as the inventory gives it to the first machine."""
-        inventory = self.run(ROOT / ".venv/bin/ansible-inventory", "-i", "inventories/lab", "--host", first())
+        return self._variables[name]
+
+    @cached_property
+    def _variables(self) -> dict[str, Any]:
+        """What the inventory gives to the first machine."""
+        inventory = self.run(ROOT / ".venv/bin/ansible-inventory", *self._options(), "--host", first())
         assert inventory.returncode == 0, inventory.stderr
         variables: dict[str, Any] = json.loads(inventory.stdout)
-        return variables[name]
+        return variables
+
+    def site(self, app: str) -> Site:
+        """Return an app's site as a visitor reaches it, on the first machine."""
+        return Site(self.variable("apps")[app]["domain"], self.address(first()), self.acme_root)
 
 
 @cache
@@ -114,9 +128,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def lab() -> Lab:
-    """Return the lab, which is up already."""
-    return Lab(NAME, information())
+def lab(request: pytest.FixtureRequest) -> Lab:
+    """Return the lab, which is up already, with the variables that its scenario brings along."""
+    own = Path("molecule", request.session.items[0].path.parent.name, "inventory")
+    more = (str(own),) if (ROOT / own).is_dir() else ()
+    return Lab(NAME, information(), ("inventories/lab", *more))
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,1 @@
+"""An application that shows what reaches it: the request, the environment, the files."""
