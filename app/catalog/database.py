@@ -10,7 +10,7 @@ from fastapi import Depends, Request
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import DateTime, Dialect, MetaData, TypeDecorator, event, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
-from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from catalog.settings import Settings, libpq_url
 
@@ -50,6 +50,21 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Versioned:
+    """What a row needs to be changed by one client at a time: a number and a moment that every change moves.
+
+    Both, because the release before this one knows only the moment, and runs beside this one during a switch.
+    """
+
+    version: Mapped[int] = mapped_column(default=1, server_default="1", sort_order=1)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=_now, sort_order=2)
+    updated_at: Mapped[datetime] = mapped_column(UtcDateTime, default=_now, onupdate=_now, sort_order=3)
 
 
 def is_postgresql(url: str) -> bool:

@@ -7,6 +7,7 @@ from alembic import context
 from sqlalchemy import Connection, text
 
 from catalog import logs
+from catalog.categories import models as categories
 from catalog.database import Base, make_engine
 from catalog.products import models as products
 from catalog.settings import Settings, load_settings
@@ -15,7 +16,7 @@ _log = logging.getLogger("catalog.migrations")
 # Any number, as long as it stays the same: it is the name of the lock.
 _LOCK = 0x636174616C6F67
 # Every table must be imported, or a comparison would want to drop it.
-_TABLES = [products.Product.__table__]
+_TABLES = [categories.Category.__table__, products.Product.__table__]
 
 
 def _migrate(connection: Connection) -> None:

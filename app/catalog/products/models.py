@@ -1,13 +1,23 @@
 """The table."""
 
-from datetime import UTC, datetime
 from decimal import Decimal
 
-from sqlalchemy import BigInteger, CheckConstraint, Dialect, Integer, Numeric, String, Text, TypeDecorator
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    Numeric,
+    String,
+    Text,
+    TypeDecorator,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 from sqlalchemy.types import TypeEngine
 
-from catalog.database import Base, UtcDateTime
+from catalog.database import Base, Versioned
 
 
 class Money(TypeDecorator[Decimal]):
@@ -35,15 +45,18 @@ class Money(TypeDecorator[Decimal]):
         return Decimal(value).scaleb(-2)
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-class Product(Base):
+class Product(Versioned, Base):
     """Something that can be bought."""
 
     __tablename__ = "products"
-    __table_args__ = (CheckConstraint("price >= 0", name="price_not_negative"),)
+    __table_args__ = (
+        CheckConstraint("price >= 0", name="price_not_negative"),
+        # One per order of the list; the id makes each of them total, so that a page can begin behind any row.
+        Index("ix_products_name", "name", "id"),
+        Index("ix_products_price", "price", "id"),
+        Index("ix_products_updated_at", "updated_at", "id"),
+        Index("ix_products_category", "category", "id"),
+    )
 
     # SQLite counts up by itself only in a column that is INTEGER to the letter.
     id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer(), "sqlite"), primary_key=True)
@@ -52,5 +65,4 @@ class Product(Base):
     description: Mapped[str] = mapped_column(Text)
     price: Mapped[Decimal] = mapped_column(Money)
     currency: Mapped[str] = mapped_column(String(3))
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=_now)
-    updated_at: Mapped[datetime] = mapped_column(UtcDateTime, default=_now, onupdate=_now)
+    category: Mapped[str | None] = mapped_column(ForeignKey("categories.slug"))

@@ -78,6 +78,7 @@ class ProductOut(BaseModel):
     description: str
     price: Decimal
     currency: str
+    category: str | None
     created_at: datetime
     updated_at: datetime
 

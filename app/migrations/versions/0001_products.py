@@ -10,6 +10,8 @@ revision = "0001_products"
 down_revision = None
 branch_labels = None
 depends_on = None
+# Nothing ran before it that could break.
+backward_compatible = True
 
 
 def upgrade() -> None:

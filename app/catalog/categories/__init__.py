@@ -1,0 +1,1 @@
+"""Categories: what products are sorted into."""
