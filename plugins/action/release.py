@@ -14,11 +14,13 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
+from ansible import constants
 from ansible.plugins.action import ActionBase
-from fastapi_metal import drill
+from fastapi_metal import drill, transport
 from fastapi_metal.sources import SourceError, SourceTree
 from fastapi_metal.specs import complete, plain
 from fastapi_metal.validation import PATH_THAT_WORKS
+from fastapi_metal.wire import ATTACHED, Call
 
 # No decision follows these: what goes wrong in them is the task's own failure.
 DECIDES_ITSELF = {"ensure", "drain", "prune"}
@@ -39,6 +41,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
     def run(self, tmp: str | None = None, task_vars: Vars | None = None) -> Result:
         """Run one step on one host."""
         result: Result = super().run(tmp, task_vars)
+        self._attached: dict[str, bytes] = {}
+        self._interpreter = self._lean(task_vars or {})
         args = plain(self._task.args)
         step, app = args["step"], args["app"]
         if self._task.check_mode and step not in REAL_IN_CHECK_MODE:
@@ -50,16 +54,54 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
                 request["archive"] = self._send(app, request["source"])
         except (SourceError, ValueError) as error:
             return {**result, "changed": False, "problem": str(error), "journal": []}
-        module_args = {"step": step, "name": app["name"], "request": json.dumps(request)}
-        result.update(
-            self._execute_module(module_name="release", module_args=module_args, task_vars=task_vars)
+        result.update(self._ask(step, app["name"], request, task_vars or {}))
+        if result.get("problem") and step in DECIDES_ITSELF:
+            result.update(failed=True, msg=result["problem"])
+        self._show(step, request, result)
+        return result
+
+    def _lean(self, task_vars: Vars) -> str | None:
+        """Return the host's Python if a step can be one round trip: no terminal in between, no file to run.
+
+        Without pipelining, or with an interpreter that has yet to be found, steps run as a module.
+        """
+        wanted = constants.config.get_config_value("INTERPRETER_PYTHON", variables=task_vars)
+        interpreter = str(self._templar.template(wanted))
+        lean = interpreter.startswith("/") and self._connection.is_pipelining_enabled()
+        return interpreter if lean else None
+
+    def _ask(self, step: str, name: str, request: dict[str, Any], task_vars: Vars) -> Result:
+        """Run the step on the host; whatever goes wrong there is a problem in the result."""
+        if self._interpreter:
+            return self._ask_engine(self._interpreter, step, name, request)
+        module_args = {"step": step, "name": name, "request": json.dumps(request)}
+        result: Result = self._execute_module(
+            module_name="release", module_args=module_args, task_vars=task_vars
         )
         if result.pop("failed", False):
             # A failed task would take its host out of the play, and the decision would not see it.
             result["problem"] = crash(result)
-        if result.get("problem") and step in DECIDES_ITSELF:
-            result.update(failed=True, msg=result["problem"])
-        self._show(step, request, result)
+        return result
+
+    def _ask_engine(self, interpreter: str, step: str, name: str, request: dict[str, Any]) -> Result:
+        """Run the step by the engine that the host keeps."""
+        environment: dict[str, Any] = {}
+        self._compute_environment_string(environment)
+        call: Call = {
+            "step": step,
+            "name": name,
+            "check_mode": bool(self._task.check_mode),
+            "environment": {key: str(value) for key, value in environment.items()},
+        }
+
+        def send(command: str, data: bytes) -> transport.Output:
+            done = self._low_level_execute_command(command, in_data=data)
+            return transport.Output(done["rc"], done["stdout"], done["stderr"])
+
+        result = transport.run_step(send, interpreter, call, request, self._attached)
+        details = result.pop("traceback", None)
+        if details:
+            self._display.vvv(details, host=self._play_context.remote_addr)
         return result
 
     def _request(self, app: dict[str, Any], args: dict[str, Any]) -> dict[str, Any]:
@@ -102,6 +144,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
         packed = tree.pack()
         if tree.digests() != (source["digest"], source["lock"]):
             raise SourceError(f"{tree.path} changed while it was read; run again")
+        if self._interpreter and len(packed) <= transport.MOST:
+            self._attached["source.tar.gz"] = packed
+            return f"{ATTACHED}source.tar.gz"
         remote = self._connection._shell.join_path(self._make_tmp_path(), "source.tar.gz")
         with tempfile.NamedTemporaryFile(suffix=".tar.gz") as local:
             local.write(packed)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 from ansible.module_utils.basic import AnsibleModule
 
 if TYPE_CHECKING:
-    from fastapi_metal import debian, drill, engine, settings, steps
+    from fastapi_metal import entry
 else:
-    from ansible.module_utils.fastapi_metal import debian, drill, engine, settings, steps
+    from ansible.module_utils.fastapi_metal import entry
 
 DOCUMENTATION = r"""
 module: release
@@ -44,9 +44,9 @@ def run() -> None:
         supports_check_mode=True,
     )
     request = json.loads(module.params["request"])
-    observer = drill.observer(request.get("drill", ""))
-    subject = engine.Engine(settings.from_request(module.params["name"], request), debian.Debian(), observer)
-    module.exit_json(**steps.run(subject, module.params["step"], request, module.check_mode))
+    module.exit_json(
+        **entry.execute(module.params["step"], module.params["name"], request, module.check_mode)
+    )
 
 
 if __name__ == "__main__":
