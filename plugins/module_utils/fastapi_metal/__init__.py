@@ -1,5 +1,5 @@
 """The release engine: what turns a source into a running release and moves traffic to it.
 
-Modules that run on hosts use the standard library only. Those that run on the
-controller alone are named in `transport`.
+Modules that run on hosts use the standard library only. What `host` imports goes
+there; the rest stays on the controller.
 """

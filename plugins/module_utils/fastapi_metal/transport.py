@@ -6,6 +6,7 @@ sent with the first step that does not find it, and with every step in check mod
 
 import hashlib
 import json
+import re
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,8 +19,8 @@ from .wire import Call, frame
 
 HERE = Path(__file__).parent
 KEPT_IN = "/usr/local/lib/fastapi-metal"
-# Theirs is the controller alone.
-STAY_HERE = {"decision", "sources", "specs", "transport", "validation"}
+# How the package's files import each other: `from .name import thing`, `from . import name, other`.
+IMPORTS = re.compile(r"^\s*from \.(\w*) import (\([^)]*\)|.*)$", re.MULTILINE)
 # What comes along is held in memory on both sides; anything bigger goes through a file.
 MOST = 64 * 1024 * 1024
 
@@ -40,10 +41,16 @@ Send = Callable[[str, bytes], Output]
 
 def engine(package: Path = HERE) -> bytes:
     """Return the part of this package that runs on hosts, as one archive."""
-    sources = {
-        f"{package.name}/{path.name}": path for path in package.glob("*.py") if path.stem not in STAY_HERE
-    }
-    return pack({name: path.read_bytes() for name, path in sources.items()})
+    found: dict[str, bytes] = {}
+    wanted = ["__init__", "host"]
+    while wanted:
+        path = package / f"{wanted.pop()}.py"
+        name = f"{package.name}/{path.name}"
+        if name not in found and path.is_file():
+            found[name] = path.read_bytes()
+            for module, names in IMPORTS.findall(found[name].decode()):
+                wanted += [module] if module else re.findall(r"\w+", names)
+    return pack(found)
 
 
 def command(interpreter: str) -> str:
