@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from . import serving
 from .engine import Engine
 from .identity import Identity, differences
 from .machine import Resources
@@ -29,7 +30,7 @@ def check(engine: Engine) -> dict[str, Any]:
         "proposed": propose(engine, identity),
         "why": differences(record.identity, identity) if record else ["first release"],
         "workers": sizing.workers,
-        "workers_reason": sizing.reason,
+        "workers_reason": serving.OWN_SERVER if engine.settings.own_server else sizing.reason,
         "prunable": prunable(engine),
         "rendered": render(engine.settings, ANY_RELEASE, sizing.workers).texts(),
         "rendered_before": rendered_before(engine, live),
@@ -96,8 +97,9 @@ def rendered_before(engine: Engine, live: str | None) -> dict[str, str]:
     release = layout.release(live)
     files = {
         "env": release / "env",
-        "gunicorn.conf.py": release / "gunicorn.conf.py",
+        **{name: release / name for name in serving.FILES},
         "release.conf": layout.drop_in(live),
+        "socket.conf": layout.listener_drop_in(live),
         "before_start": release / "before_start",
     }
     return {

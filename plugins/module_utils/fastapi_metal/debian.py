@@ -213,10 +213,12 @@ class Debian:
     def connections(self, socket: Path) -> int:
         """Count connected ends of a socket; those not yet accepted are among them."""
         count = 0
+        # A server that makes its own socket is reached through a link.
+        name = os.path.realpath(socket)
         for line in Path("/proc/net/unix").read_text(errors="replace").splitlines()[1:]:
             # Num RefCount Protocol Flags Type St Inode Path
             fields = line.split(None, 7)
-            if len(fields) == 8 and fields[7] == str(socket):
+            if len(fields) == 8 and fields[7] == name:
                 count += not int(fields[3], 16) & UNIX_LISTENS
         return count
 

@@ -42,8 +42,9 @@ class Watched:
         return answer.status == int(self.engine.settings.entry["health"]["status"])
 
     def pids(self, state: UnitState) -> frozenset[int]:
-        """Its worker processes."""
-        return self.engine.machine.children(state.main_pid) if state.main_pid else frozenset()
+        """Its worker processes; none where only its server knows how many there should be."""
+        counted = state.main_pid and self.workers
+        return self.engine.machine.children(state.main_pid) if counted else frozenset()
 
     def ended(self, state: UnitState, restarts: int) -> str | None:
         """Return how it ended, or nothing if it runs."""

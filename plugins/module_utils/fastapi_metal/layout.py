@@ -97,6 +97,14 @@ class Layout:
         """One release's settings for systemd."""
         return self.system_units / f"{self.service(release_id)}.d" / "release.conf"
 
+    def listener_drop_in(self, release_id: str) -> Path:
+        """One release's settings for systemd's socket, if it has any."""
+        return self.system_units / f"{self.listener(release_id)}.d" / "release.conf"
+
+    def own_socket(self, release_id: str) -> Path:
+        """Where a server that makes its own socket does so; empty at each start."""
+        return self.root / "run" / self.app / release_id / "server.sock"
+
     def service(self, release_id: str) -> str:
         """One release's service."""
         return f"{self.app}@{release_id}.service"

@@ -17,7 +17,8 @@ def rest(engine: Engine, name: str) -> bool:
 
 def settings(engine: Engine, name: str) -> bool:
     """Remove what systemd knows of a release."""
-    return remove(engine.layout.drop_in(name).parent)
+    removed = [remove(path(name).parent) for path in (engine.layout.drop_in, engine.layout.listener_drop_in)]
+    return any(removed)
 
 
 def reload(engine: Engine) -> bool:

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from .settings import Settings
+from . import serving
+from .settings import Settings, secret_variable
 
 # Stands for the release's id where texts are compared.
 ANY_RELEASE = "<release>"
@@ -33,36 +34,13 @@ SANDBOX = (
     "UMask=0027",
 )
 
+# No secret can have this name.
+SECRETS_FILE = ".environment"
+
 WAIT_FOR_DATABASE = "/usr/local/lib/fastapi-metal/wait-for-database"
 
 # Gives a database ten minutes to come up after a power cut before systemd counts a failed start.
 DATABASE_PATIENCE = 600
-
-GUNICORN = '''\
-"""How Gunicorn runs this release. Written by the release engine; systemd holds the socket."""
-
-wsgi_app = {module!r}
-chdir = {directory!r}
-workers = {workers}
-worker_class = {worker_class!r}
-worker_tmp_dir = {runtime!r}
-preload_app = {preload}
-timeout = {timeout}
-graceful_timeout = {graceful_timeout}
-forwarded_allow_ips = "*"
-proc_name = {proc_name!r}
-control_socket_disable = True
-
-
-def child_exit(server, worker):
-    """Forget the gauges of a worker that has ended."""
-    try:
-        from prometheus_client import multiprocess
-
-        multiprocess.mark_process_dead(worker.pid)
-    except (ImportError, ValueError):
-        pass
-'''
 
 
 @dataclass(frozen=True)
@@ -70,16 +48,18 @@ class Rendered:
     """A release's own configuration."""
 
     env: str
-    gunicorn: str
+    server: dict[str, str]
     drop_in: str
+    listener: str
     commands: tuple[str, ...]
 
     def texts(self) -> dict[str, str]:
         """Return every text by the name under which it is compared and shown."""
         return {
             "env": self.env,
-            "gunicorn.conf.py": self.gunicorn,
+            **self.server,
             "release.conf": self.drop_in,
+            **({"socket.conf": self.listener} if self.listener else {}),
             "before_start": "\n".join(self.commands),
         }
 
@@ -117,20 +97,18 @@ def working_directory(settings: Settings, release_id: str) -> str:
     return str(source if workdir == "." else source / workdir)
 
 
-def gunicorn(settings: Settings, release_id: str, workers: int) -> str:
-    """Return Gunicorn's configuration."""
-    server = settings.entry["server"]
-    return GUNICORN.format(
-        module=settings.entry["module"],
-        directory=working_directory(settings, release_id),
-        workers=workers,
-        worker_class=server["worker_class"],
-        runtime=f"/run/{settings.name}/{release_id}",
-        preload=server["preload"],
-        timeout=server["timeout"],
-        graceful_timeout=server["graceful_timeout"],
-        proc_name=f"{settings.name}@{release_id}",
-    )
+def secrets_file(settings: Settings) -> str:
+    """Return the secrets as a file for systemd, for an application that reads nothing but its environment."""
+    lines = [f"{secret_variable(name)}={quoted(value)}\n" for name, value in settings.secrets.items()]
+    return "".join(sorted(lines))
+
+
+def secrets_lines(settings: Settings, release_id: str) -> list[str]:
+    """Return how every process of a release gets its secrets; systemd reads them as root."""
+    place = settings.layout.credentials(release_id)
+    if settings.secrets and settings.entry["secrets_as"] == "env":
+        return [f"EnvironmentFile={place}/{SECRETS_FILE}"]
+    return [f"LoadCredential={name}:{place}/{name}" for name in sorted(settings.secrets)]
 
 
 def process(settings: Settings, release_id: str) -> list[str]:
@@ -143,10 +121,7 @@ def process(settings: Settings, release_id: str) -> list[str]:
         f"Group={settings.name}",
         f"WorkingDirectory={working_directory(settings, release_id)}",
         f"EnvironmentFile={layout.release(release_id)}/env",
-        *(
-            f"LoadCredential={name}:{layout.credentials(release_id)}/{name}"
-            for name in sorted(settings.secrets)
-        ),
+        *secrets_lines(settings, release_id),
         f"SyslogIdentifier={settings.name}",
         f"StateDirectory={' '.join(state)}",
         "StateDirectoryMode=0750",
@@ -159,7 +134,6 @@ def process(settings: Settings, release_id: str) -> list[str]:
 def drop_in(settings: Settings, release_id: str) -> str:
     """Return everything that systemd must know of one release."""
     server = settings.entry["server"]
-    release = settings.layout.release(release_id)
     runtime = f"{settings.name}/{release_id}"
     start_timeout = 120
     lines = [
@@ -171,7 +145,7 @@ def drop_in(settings: Settings, release_id: str) -> str:
         start_timeout += DATABASE_PATIENCE
         lines.append(f"ExecStartPre={WAIT_FOR_DATABASE} {settings.database_wait} {DATABASE_PATIENCE}")
     lines += [
-        f"ExecStart={release}/venv/bin/gunicorn --config {release}/gunicorn.conf.py",
+        *serving.service(settings, release_id),
         f"RuntimeDirectory={runtime} {runtime}/metrics",
         "RuntimeDirectoryMode=0750",
         f"Environment=PROMETHEUS_MULTIPROC_DIR=/run/{runtime}/metrics",
@@ -185,7 +159,8 @@ def render(settings: Settings, release_id: str, workers: int) -> Rendered:
     """Return a release's own configuration."""
     return Rendered(
         env=environment_file(settings, release_id),
-        gunicorn=gunicorn(settings, release_id, workers),
+        server=serving.texts(settings, release_id, workers, working_directory(settings, release_id)),
         drop_in=drop_in(settings, release_id),
+        listener=serving.listener(settings, release_id),
         commands=tuple(settings.entry["before_start"]),
     )

@@ -42,11 +42,22 @@ class Settings:
         """Whether it is given a database."""
         return bool(self.entry["database"] == "postgresql")
 
+    @property
+    def own_server(self) -> bool:
+        """Whether it is served by a command of the user's own."""
+        return bool(self.entry["server"]["command"])
+
     def sizing(self, cores: int, memory: int) -> Sizing:
         """Return the workers for this machine; memory is in MiB."""
         server = self.entry["server"]
         limit = memory_limit(self.entry["limits"]["memory"])
         return size(str(server["workers"]), cores, memory, server["worker_memory"], limit)
+
+
+def secret_variable(name: str) -> str:
+    """Return the environment variable of a secret: in capitals, unless it has some of its own."""
+    name = name.replace("-", "_").replace(".", "_")
+    return name.upper() if name == name.lower() else name
 
 
 def text(value: Any) -> str:

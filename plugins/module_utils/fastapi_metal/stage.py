@@ -6,10 +6,10 @@ from pathlib import Path
 
 from .effects import Effect
 from .engine import Engine
-from .files import directory, remove, write, write_json
+from .files import directory, point, remove, write, write_json
 from .identity import Identity
 from .machine import Resources
-from .rendering import Rendered, render, working_directory
+from .rendering import SECRETS_FILE, Rendered, render, secrets_file, working_directory
 from .virtualenv import build
 
 RECORD_VERSION = 1
@@ -53,7 +53,8 @@ class Staging:
     def clean(self) -> bool:
         """Remove what a run that died has left of it."""
         layout = self.engine.layout
-        leftovers = (self.path, layout.credentials(self.id), layout.drop_in(self.id).parent)
+        drop_ins = (layout.drop_in(self.id).parent, layout.listener_drop_in(self.id).parent)
+        leftovers = (self.path, layout.credentials(self.id), *drop_ins)
         removed = [remove(path) for path in leftovers]
         return any(removed)
 
@@ -91,9 +92,11 @@ class Staging:
         """Write its own configuration."""
         files = {
             "env": self.rendered.env,
-            "gunicorn.conf.py": self.rendered.gunicorn,
+            **self.rendered.server,
             "before_start": "\n".join(self.rendered.commands),
         }
+        directory(self.path / "serving", 0o750)
+        self.readable(self.path / "serving", 0o750)
         for name, content in files.items():
             write(self.path / name, content, 0o640)
             self.readable(self.path / name, 0o640)
@@ -103,7 +106,11 @@ class Staging:
         """Write its secrets where only root may read them."""
         place = self.engine.layout.credentials(self.id)
         directory(place, 0o700)
-        for name, value in self.engine.settings.secrets.items():
+        settings = self.engine.settings
+        files = settings.secrets
+        if files and settings.entry["secrets_as"] == "env":
+            files = {SECRETS_FILE: secrets_file(settings)}
+        for name, value in files.items():
             write(place / name, value, 0o400)
         return True
 
@@ -111,7 +118,17 @@ class Staging:
         """Write what systemd must know of it."""
         path = self.engine.layout.drop_in(self.id)
         directory(path.parent, 0o755)
+        if self.rendered.listener:
+            self.own_socket()
         return write(path, self.rendered.drop_in, 0o644)
+
+    def own_socket(self) -> None:
+        """Let a server that takes no socket make its own, where everybody looks for it."""
+        layout = self.engine.layout
+        path = layout.listener_drop_in(self.id)
+        directory(path.parent, 0o755)
+        write(path, self.rendered.listener, 0o644)
+        point(layout.socket(self.id), str(layout.own_socket(self.id)))
 
     def reload(self) -> bool:
         """Let systemd know it."""
@@ -129,7 +146,8 @@ class Staging:
             "app": engine.settings.name,
             "digest": self.identity.digest,
             "identity": asdict(self.identity),
-            "workers": sizing.workers,
+            # Not counted where only the server itself knows how many it starts.
+            "workers": 0 if engine.settings.own_server else sizing.workers,
             "workers_reason": sizing.reason,
             "origin": engine.settings.source.origin,
             "created": engine.machine.now(),

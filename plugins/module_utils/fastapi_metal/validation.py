@@ -1,7 +1,6 @@
 """Finds everything that is wrong with `apps`, before the first machine is touched."""
 
 import difflib
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -9,21 +8,17 @@ from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from .sentences import sentence, shown
 from .specs import Options, entry_options, plain
+from .validation_serving import OURS, VARIABLE, of_module, of_secrets, of_server, of_values, of_web
 
-FILE = "group_vars/all/apps.yml"
 # A relative path would begin at the working directory, which is another one for everybody.
 PATH_THAT_WORKS = '`path: "{{ inventory_dir }}/../../shop"`'
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 DOMAIN = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
-MODULE = re.compile(r"[^\s:]+:[A-Za-z_][\w.]*(\(.*\))?", re.DOTALL)
-VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-SECRET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}")
 
 # Described in the design, and to be built: only `path` is there.
 SOURCES_TO_COME = ("git", "package", "archive")
-
-PLACEHOLDERS = {"", "changeme", "change-me", "change_me", "example", "secret", "password", "todo", "xxx"}
 
 # Users and directories of /run that Debian or the services of this project own.
 TAKEN = {
@@ -47,19 +42,6 @@ TAKEN = {
     *("grafana", "certbot", "letsencrypt", "redis", "valkey", "admin", "user", "lock", "log", "udev", "dbus"),
     *("credentials", "initctl", "mount", "shm", "sudo", "tmpfiles", "cron", "fastapi-metal", "release"),
 }
-
-# Set by the engine or by systemd for every process of a release.
-OURS = {"APP_NAME", "APP_RELEASE", "CREDENTIALS_DIRECTORY", "PROMETHEUS_MULTIPROC_DIR", "PATH"}
-
-
-def sentence(variable: str, wrong: str, way_out: str) -> str:
-    """Return the one sentence that every refusal has: what, where, and what would work."""
-    return f"`{variable}` in {FILE} {wrong}; {way_out}."
-
-
-def shown(value: Any) -> str:
-    """Return a value as a user would write it in YAML, on one line."""
-    return json.dumps(plain(value), ensure_ascii=False)
 
 
 def example(key: str, option: Mapping[str, Any]) -> str:
@@ -152,13 +134,7 @@ def of_texts(variable: str, app: Mapping[str, Any]) -> Iterator[str]:
                 f"is {shown(domain)}, which is no host name",
                 "use for example `shop.example.org`",
             )
-    module = app.get("module")
-    if isinstance(module, str) and not MODULE.fullmatch(module):
-        yield sentence(
-            f"{variable}.module",
-            f"is {shown(module)}, which names no ASGI application",
-            "use `module:attribute` as in `shop.main:app` or a factory as in `shop.main:create_app()`",
-        )
+    yield from of_module(variable, app.get("module"))
     health = app.get("health")
     path = health.get("path") if isinstance(health, Mapping) else None
     if isinstance(path, str) and not re.fullmatch(r"/[!-~]*", path):
@@ -197,6 +173,9 @@ def of_numbers(variable: str, app: Mapping[str, Any]) -> Iterator[str]:
         (("health", "timeout"), 1, 60),
         (("server", "timeout"), 1, 30),
         (("server", "worker_memory"), 1, 200),
+        (("server", "threads"), 1, 40),
+        (("server", "graceful_timeout"), 1, 30),
+        (("web", "read_timeout"), 1, 60),
         (("before_start_timeout",), 1, 600),
     ):
         value: Any = app
@@ -226,25 +205,8 @@ def of_environment(variable: str, env: Any) -> Iterator[str]:
                 "is no text",
                 f"write it as JSON in quotes, as in `{name}: '{shown(value)}'`",
             )
-        elif isinstance(value, str) and re.search(r"[\x00-\x08\x0b-\x1f\x7f]", value):
-            yield sentence(
-                f"{variable}.{name}",
-                "holds a control character that systemd drops",
-                "encode it, as with base64",
-            )
-
-
-def of_secrets(variable: str, secrets: Any) -> Iterator[str]:
-    """Find secrets that are placeholders, empty, or no texts."""
-    for name, value in secrets.items() if isinstance(secrets, Mapping) else ():
-        path = f"{variable}.{name}"
-        works = f'give it a value in the vault, as in `{name}: "{{{{ vault_{name} }}}}"`'
-        if not SECRET.fullmatch(str(name)):
-            yield sentence(path, "cannot be a file name", "use letters, digits, `_`, `-` and `.`")
-        elif isinstance(value, Mapping | list | tuple):
-            yield sentence(path, "is no text", works)
-        elif value is None or str(value).strip().lower() in PLACEHOLDERS:
-            yield sentence(path, "is empty or a placeholder", works)
+        elif isinstance(value, str):
+            yield from of_values(f"{variable}.{name}", value)
 
 
 def of_entry(name: str, app: Any) -> Iterator[str]:
@@ -264,7 +226,9 @@ def of_entry(name: str, app: Any) -> Iterator[str]:
     yield from of_texts(variable, app)
     yield from of_numbers(variable, app)
     yield from of_environment(f"{variable}.env", app.get("env"))
-    yield from of_secrets(f"{variable}.secrets", app.get("secrets"))
+    yield from of_secrets(variable, app)
+    yield from of_server(f"{variable}.server", app.get("server"))
+    yield from of_web(f"{variable}.web", app.get("web"))
 
 
 def names_of(app: Any) -> set[str]:

@@ -62,7 +62,7 @@ def build(engine: Engine, release_id: str, python: str) -> None:
             tail = "\n".join(done.text.strip().splitlines()[-LAST_LINES:])
             raise InstallError(f"`{' '.join(argv[:3])}` ended with status {done.status}:\n{tail}")
     server = venv / "bin/gunicorn"
-    if not server.is_file():
+    if not server.is_file() and not engine.settings.own_server:
         raise InstallError(
             "gunicorn is not among the application's packages; add `gunicorn` and `uvicorn-worker` to them"
         )

@@ -94,7 +94,7 @@ def test_a_right_application_passes(shop: dict[str, Any]) -> None:
         ("shop", {"env": {"A-B": "x"}}, "apps.shop.env.A-B", "no name of an environment variable"),
         ("shop", {"env": {"APP_RELEASE": "x"}}, "apps.shop.env.APP_RELEASE", "is set by the release itself"),
         ("shop", {"env": {"LIST": [1]}}, "apps.shop.env.LIST", "as in `LIST: '[1]'`"),
-        ("shop", {"env": {"BELL": "\a"}}, "apps.shop.env.BELL", "control character"),
+        ("shop", {"env": {"NUL": "\0"}}, "apps.shop.env.NUL", "no environment can hold"),
         ("shop", {"secrets": {"key": "changeme"}}, "apps.shop.secrets.key", "is empty or a placeholder"),
         ("shop", {"secrets": {"key": ""}}, "apps.shop.secrets.key", "is empty or a placeholder"),
         ("shop", {"secrets": {"../key": "value"}}, "apps.shop.secrets.../key", "cannot be a file name"),
@@ -211,6 +211,9 @@ def test_filters_give_each_role_its_rows(filters: ModuleType, shop: dict[str, An
             "buffering": True,
             "read_timeout": 60,
             "metrics": True,
+            "path": "/",
+            "strip_path": False,
+            "static": {},
         }
     ]
     assert filters.certbot_sites(apps, ["web"]) == [

@@ -65,11 +65,12 @@ def test_a_database_is_handed_over_and_waited_for(host: Host) -> None:
 def test_the_module_cannot_break_out_of_the_configuration(host: Host) -> None:
     """A factory's arguments with quotes are one Python text."""
     module = "shop.main:create_app('a \"b\"', 1)"
-    content = render(host.settings(host.request("one", module=module)), "some-release", 3).gunicorn
+    server = render(host.settings(host.request("one", module=module)), "some-release", 3).server
     namespace: dict[str, object] = {}
-    exec(content, namespace)  # noqa: S102 - it is configuration in Python, and this is how it is read
-    assert namespace["wsgi_app"] == module
+    exec(server["gunicorn.conf.py"], namespace)  # noqa: S102 - it is Python, and this is how it is read
+    assert namespace["wsgi_app"] == "release_target:app"
     assert namespace["workers"] == 3
+    assert f"load({module!r})" in server["serving/release_target.py"]
 
 
 def test_nothing_that_runs_goes_through_current(host: Host) -> None:
