@@ -59,7 +59,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
             if after in FAILS_AT_ONCE:
                 return {"failed": True, "changed": False, "msg": result["reason"]}
         elif after == "check":
-            result.update(asdict(decision.plan(name, host, results, bool(app["entry"].get("before_start")))))
+            commands = (bool(app["entry"].get(key)) for key in ("before_start", "after_start"))
+            result.update(asdict(decision.plan(name, host, results, *commands)))
         return result
 
     def _results(self, after: str, group: str, task_vars: Vars) -> dict[str, dict[str, Any]]:

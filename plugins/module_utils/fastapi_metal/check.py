@@ -27,6 +27,7 @@ def check(engine: Engine) -> dict[str, Any]:
         "previous": engine.store.previous(),
         "matching": matching,
         "prepared": [name for name in matching if engine.was_prepared(name)],
+        "completed": [name for name in matching if engine.was_completed(name)],
         "proposed": propose(engine, identity),
         "why": differences(record.identity, identity) if record else ["first release"],
         "workers": sizing.workers,
@@ -101,6 +102,7 @@ def rendered_before(engine: Engine, live: str | None) -> dict[str, str]:
         "release.conf": layout.drop_in(live),
         "socket.conf": layout.listener_drop_in(live),
         "before_start": release / "before_start",
+        "after_start": release / "after_start",
     }
     return {
         name: path.read_text().replace(live, ANY_RELEASE) if path.is_file() else ""

@@ -9,12 +9,17 @@ import shutil
 import socket
 import subprocess
 import syslog
+import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
-from .machine import Answer, OneOff, Output, Probe, Resources, UnitState
+from . import postgresql
+from .machine import Answer, OneOff, Output, Probe, Resources, Session, UnitState
 
 UNIX_LISTENS = 0x10000
+# Seconds between two looks at what goes on while a command runs.
+LOOK = 0.25
 
 
 class CommandError(Exception):
@@ -41,6 +46,15 @@ def command(*argv: str, check: bool = True) -> str:
     if check and done.returncode != 0:
         raise CommandError(f"{' '.join(argv)} ended with status {done.returncode}: {done.stderr.strip()}")
     return done.stdout
+
+
+def ended(process: subprocess.Popen[bytes]) -> bool:
+    """Wait a moment for a process to end."""
+    try:
+        process.wait(LOOK)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
 
 
 def instance(unit: str) -> str:
@@ -138,7 +152,7 @@ class Debian:
         found = command(*argv, *(("--identifier", identifier) if identifier else ()), check=False)
         return found.splitlines()
 
-    def run_once(self, command_: OneOff) -> Output:
+    def run_once(self, command_: OneOff, look: Callable[[], None] | None = None) -> Output:
         """Run a command as a unit of its own, so that it has the release's user, sandbox and credentials."""
         argv = [
             "systemd-run",
@@ -149,11 +163,39 @@ class Debian:
             f"--unit={command_.unit}",
         ]
         argv += [f"--property={line}" for line in command_.properties]
+        argv += [f"--setenv={name}={value}" for name, value in command_.env.items()]
+        argv += ["--pipe"] if command_.capture else []
         argv += [f"--property=RuntimeMaxSec={command_.timeout}", "/bin/sh", "-e", str(command_.script)]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
-        # What the command printed arrives a moment after it ended.
-        subprocess.run(["journalctl", "--sync"], capture_output=True, check=False)
-        return Output(done.returncode, done.stderr.strip())
+        # A file and no pipe: whatever is printed, nobody has to read it while the command runs.
+        with tempfile.TemporaryFile("w+", errors="replace") as said:
+            running = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT)
+            try:
+                while not ended(running):
+                    if look:
+                        look()
+            except BaseException:
+                command("systemctl", "stop", f"{command_.unit}.service", check=False)
+                raise
+            # What the command printed arrives in the journal a moment after it ended.
+            command("journalctl", "--sync", check=False)
+            said.seek(0)
+            return Output(running.returncode, said.read().strip())
+
+    def one_offs(self, app: str) -> set[str]:
+        """Ask systemd for the units of commands, in whatever release."""
+        listing = command(
+            *("systemctl", "list-units", "--plain", "--no-legend", "--full"),
+            "--state=active,activating,deactivating",
+            *(f"{app}-{kind}-*.service" for kind in ("before-start", "after-start", "schema")),
+        )
+        # With an @ it is a release of an application with a similar name.
+        return {
+            name for line in listing.splitlines() if line.strip() and "@" not in (name := line.split()[0])
+        }
+
+    def session(self, url: str, user: str, password: str, name: str) -> Session:
+        """Connect to a PostgreSQL."""
+        return postgresql.Session(postgresql.address(url, user, password), user, name)
 
     def run(self, argv: list[str], directory: Path, env: dict[str, str]) -> Output:
         """Run a command as root and return both its outputs, in the order in which they came."""

@@ -21,6 +21,7 @@ class Plan:
     back_to: str | None
     deploy: bool
     prepare_on: str | None
+    after_start_on: str | None
     send: bool
     prune: bool
     report: list[str]
@@ -49,18 +50,24 @@ def release_for(results: Results) -> str:
     return str(next(iter(results.values()))["proposed"])
 
 
-def plan(app: str, host: str, results: Results, has_commands: bool) -> Plan:
+def plan(app: str, host: str, results: Results, has_commands: bool, has_after: bool = False) -> Plan:
     """Return what one host does; every host's check must have succeeded."""
     release = release_for(results)
     mine = results[host]
     unsettled = [name for name, result in results.items() if result["settled"] != release]
     prepared = not has_commands or any(release in result["prepared"] for result in results.values())
+    completed = not has_after or any(release in result["completed"] for result in results.values())
+    first = next(iter(results))
+    if not completed and first not in unsettled:
+        # All is live, but a run that died has left the commands after the start to this one.
+        unsettled.append(first)
     return Plan(
         app=app,
         release=release,
         back_to=mine["live"] if mine["live"] != release else None,
         deploy=host in unsettled,
-        prepare_on=next(iter(results)) if unsettled and not prepared else None,
+        prepare_on=first if unsettled and not prepared else None,
+        after_start_on=first if not completed else None,
         send=release not in mine["matching"],
         prune=host in unsettled or bool(mine["prunable"]),
         report=report(app, host, release, mine, host in unsettled),

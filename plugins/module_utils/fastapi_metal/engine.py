@@ -107,3 +107,7 @@ class Engine:
     def was_prepared(self, release_id: str) -> bool:
         """Tell whether the commands before the start have succeeded in a release."""
         return read_json(self.layout.prepared(release_id)) is not None
+
+    def was_completed(self, release_id: str) -> bool:
+        """Tell whether the commands after the start have succeeded in a release."""
+        return read_json(self.layout.completed(release_id)) is not None

@@ -85,6 +85,10 @@ class Layout:
         """Stands where the commands before the start have succeeded."""
         return self.release(release_id) / "prepared"
 
+    def completed(self, release_id: str) -> Path:
+        """Stands where the commands after the start have succeeded."""
+        return self.release(release_id) / "completed"
+
     def failed(self, release_id: str) -> Path:
         """Stands where a release did not pass, with the reason."""
         return self.release(release_id) / "failed"

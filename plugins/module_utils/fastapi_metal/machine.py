@@ -3,6 +3,7 @@
 Files are not behind it: tests give the engine a plain directory as root and a fake of this.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -61,6 +62,9 @@ class OneOff:
     properties: list[str]
     script: Path
     timeout: int
+    env: dict[str, str] = field(default_factory=dict)
+    # Its output is returned instead of being written to the journal.
+    capture: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,16 @@ class Resources:
     memory: int
     architecture: str
     python: str = field(default="")
+
+
+class Session(Protocol):
+    """A session with a database; it ends, and lets go of what it holds, with this process."""
+
+    def rows(self, query: str) -> list[list[str]]:
+        """Return what a query finds."""
+
+    def close(self) -> None:
+        """End it."""
 
 
 class Machine(Protocol):
@@ -112,8 +126,14 @@ class Machine(Protocol):
     def journal(self, unit: str, lines: int, identifier: str | None = None) -> list[str]:
         """Return the last lines of a unit's journal, or what only its processes wrote."""
 
-    def run_once(self, command: OneOff) -> Output:
-        """Run a one-off command to its end."""
+    def run_once(self, command: OneOff, look: Callable[[], None] | None = None) -> Output:
+        """Run a one-off command to its end, calling `look` now and then; end it if that raises."""
+
+    def one_offs(self, app: str) -> set[str]:
+        """Return the one-off commands of an application that are running."""
+
+    def session(self, url: str, user: str, password: str, name: str) -> Session:
+        """Open a session with a database as this user, under a name that others see there."""
 
     def run(self, argv: list[str], directory: Path, env: dict[str, str]) -> Output:
         """Run a command as root."""

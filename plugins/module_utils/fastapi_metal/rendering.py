@@ -51,7 +51,8 @@ class Rendered:
     server: dict[str, str]
     drop_in: str
     listener: str
-    commands: tuple[str, ...]
+    before_start: str
+    after_start: str
 
     def texts(self) -> dict[str, str]:
         """Return every text by the name under which it is compared and shown."""
@@ -60,7 +61,9 @@ class Rendered:
             **self.server,
             "release.conf": self.drop_in,
             **({"socket.conf": self.listener} if self.listener else {}),
-            "before_start": "\n".join(self.commands),
+            "before_start": self.before_start,
+            # Left out where there is none, so that this key made no new release of every application.
+            **({"after_start": self.after_start} if self.after_start else {}),
         }
 
 
@@ -90,10 +93,10 @@ def environment_file(settings: Settings, release_id: str) -> str:
     return "".join(f"{line}\n" for line in sorted(lines))
 
 
-def working_directory(settings: Settings, release_id: str) -> str:
-    """Return the directory in which a release's processes run."""
+def working_directory(settings: Settings, release_id: str, workdir: str | None = None) -> str:
+    """Return the directory in which a release's processes run, or one of them that has its own."""
     source = settings.layout.source(release_id)
-    workdir = settings.entry["workdir"]
+    workdir = settings.entry["workdir"] if workdir is None else workdir
     return str(source if workdir == "." else source / workdir)
 
 
@@ -111,15 +114,15 @@ def secrets_lines(settings: Settings, release_id: str) -> list[str]:
     return [f"LoadCredential={name}:{place}/{name}" for name in sorted(settings.secrets)]
 
 
-def process(settings: Settings, release_id: str) -> list[str]:
-    """Return the settings that every process of a release has: server and one-off commands."""
+def process(settings: Settings, release_id: str, workdir: str | None = None) -> list[str]:
+    """Return the settings that every process of a release has: server, commands, processes, timers."""
     layout = settings.layout
     limits = settings.entry["limits"]
     state = [settings.name, *(f"{settings.name}/{directory}" for directory in settings.entry["state"])]
     return [
         f"User={settings.name}",
         f"Group={settings.name}",
-        f"WorkingDirectory={working_directory(settings, release_id)}",
+        f"WorkingDirectory={working_directory(settings, release_id, workdir)}",
         f"EnvironmentFile={layout.release(release_id)}/env",
         *secrets_lines(settings, release_id),
         f"SyslogIdentifier={settings.name}",
@@ -162,5 +165,6 @@ def render(settings: Settings, release_id: str, workers: int) -> Rendered:
         server=serving.texts(settings, release_id, workers, working_directory(settings, release_id)),
         drop_in=drop_in(settings, release_id),
         listener=serving.listener(settings, release_id),
-        commands=tuple(settings.entry["before_start"]),
+        before_start="\n".join(map(str, settings.commands("before_start"))),
+        after_start="\n".join(map(str, settings.commands("after_start"))),
     )

@@ -1,10 +1,31 @@
 """What the engine knows of an application: the completed entry of `apps`, typed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from .layout import Layout
 from .sizing import Sizing, memory_limit, size
+
+Key = Literal["before_start", "after_start"]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A text for the shell, and the directory of the source in which it runs if that is one of its own."""
+
+    text: str
+    workdir: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.text} (in {self.workdir})" if self.workdir else self.text
+
+
+def command(item: Any) -> Command:
+    """Return an item of `before_start`, which is a text or a dictionary."""
+    if isinstance(item, Mapping):
+        return Command(str(item["command"]), item.get("workdir"))
+    return Command(str(item))
 
 
 @dataclass(frozen=True)
@@ -46,6 +67,10 @@ class Settings:
     def own_server(self) -> bool:
         """Whether it is served by a command of the user's own."""
         return bool(self.entry["server"]["command"])
+
+    def commands(self, key: Key) -> list[Command]:
+        """Return the one-off commands of one kind, in their order."""
+        return [command(item) for item in self.entry[key]]
 
     def sizing(self, cores: int, memory: int) -> Sizing:
         """Return the workers for this machine; memory is in MiB."""

@@ -93,7 +93,8 @@ class Staging:
         files = {
             "env": self.rendered.env,
             **self.rendered.server,
-            "before_start": "\n".join(self.rendered.commands),
+            "before_start": self.rendered.before_start,
+            "after_start": self.rendered.after_start,
         }
         directory(self.path / "serving", 0o750)
         self.readable(self.path / "serving", 0o750)

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from .check import check
+from .commands import CommandError, after_start, await_orphans, before_start
 from .engine import Engine
 from .ensure import SharedFile, differing, ensure
 from .gate import Watched, gate, watch
-from .prepare import PrepareError, prepare
 from .prune import prune
 from .putback import put_back
 from .stage import StageError, stage
 from .switch import drain, start, switch
+from .turn import TurnError, turn
 from .virtualenv import InstallError
 
 # Two workers that fail to import print some twenty lines each before the one that tells.
@@ -79,8 +80,23 @@ def step_stage(engine: Engine, request: Request) -> Result:
 
 
 def step_prepare(engine: Engine, request: Request) -> Result:
-    """Run the commands before the start."""
-    return done(engine.perform(prepare(engine, request["release"])))
+    """Run the commands before the start, in this application's turn at its database."""
+    release_id = request["release"]
+    if engine.was_prepared(release_id):
+        return done([])
+    await_orphans(engine)
+    with turn(engine, release_id) as guard:
+        return done(engine.perform(before_start(engine, release_id, guard)))
+
+
+def step_after_start(engine: Engine, request: Request) -> Result:
+    """Run the commands after the start, while what served before is still there."""
+    release_id = request["release"]
+    if engine.was_completed(release_id):
+        return done([])
+    await_orphans(engine)
+    with turn(engine, release_id) as guard:
+        return done(engine.perform(after_start(engine, release_id, guard)))
 
 
 def watched(engine: Engine, release_id: str) -> Watched:
@@ -145,6 +161,7 @@ STEPS: dict[str, Callable[[Engine, Request], Result]] = {
     "start": step_start,
     "switch": step_switch,
     "watch": step_watch,
+    "after_start": step_after_start,
     "drain": step_drain,
     "put_back": step_put_back,
     "prune": step_prune,
@@ -169,5 +186,5 @@ def run(engine: Engine, step: str, request: Request, check_mode: bool) -> Result
     try:
         with alone(engine):
             return STEPS[step](engine, request)
-    except (StageError, InstallError, PrepareError, BusyError) as error:
+    except (StageError, InstallError, CommandError, TurnError, BusyError) as error:
         return {**done([]), "problem": str(error)}

@@ -10,6 +10,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from .sentences import sentence, shown
 from .specs import Options, entry_options, plain
+from .validation_commands import of_commands
 from .validation_serving import OURS, VARIABLE, of_module, of_secrets, of_server, of_values, of_web
 
 # A relative path would begin at the working directory, which is another one for everybody.
@@ -142,6 +143,7 @@ def of_texts(variable: str, app: Mapping[str, Any]) -> Iterator[str]:
             f"{variable}.health.path", f"is {shown(path)}", "begin it with `/`, as in `/health/ready`"
         )
     yield from of_paths(variable, app)
+    yield from of_commands(variable, app)
 
 
 def of_paths(variable: str, app: Mapping[str, Any]) -> Iterator[str]:
@@ -177,6 +179,7 @@ def of_numbers(variable: str, app: Mapping[str, Any]) -> Iterator[str]:
         (("server", "graceful_timeout"), 1, 30),
         (("web", "read_timeout"), 1, 60),
         (("before_start_timeout",), 1, 600),
+        (("before_start_lock_timeout",), 0, 3),
     ):
         value: Any = app
         for key in path:

@@ -4,6 +4,7 @@
 import io
 import itertools
 import tarfile
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,27 @@ class Behaviour:
 
 
 @dataclass
+class FakeSession:
+    """A session with a database: it answers the questions of a turn, and remembers them."""
+
+    machine: "FakeMachine"
+    name: str
+    asked: list[str] = field(default_factory=list)
+    closed: bool = False
+
+    def rows(self, query: str) -> list[list[str]]:
+        self.asked.append(query)
+        if "pg_try_advisory_lock" in query:
+            return [["f" if self.machine.turn_holder else "t"]]
+        if "application_name" in query:
+            return [self.machine.turn_holder] if self.machine.turn_holder else []
+        return self.machine.in_the_way
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@dataclass
 class FakeMachine:
     """Keeps what systemd would, and moves its clock by itself."""
 
@@ -48,6 +70,12 @@ class FakeMachine:
     in_flight: dict[str, int] = field(default_factory=dict)
     commands: list[str] = field(default_factory=list)
     failing_commands: set[str] = field(default_factory=set)
+    hanging_commands: set[str] = field(default_factory=set)
+    one_off_calls: list[OneOff] = field(default_factory=list)
+    orphans: list[str] = field(default_factory=list)
+    sessions: list["FakeSession"] = field(default_factory=list)
+    turn_holder: list[str] = field(default_factory=list)
+    in_the_way: list[list[str]] = field(default_factory=list)
     users: dict[str, str] = field(default_factory=dict)
     words: dict[str, str] = field(default_factory=dict)
     free: int = 10_000
@@ -114,9 +142,23 @@ class FakeMachine:
     def journal(self, unit: str, lines: int, identifier: str | None = None) -> list[str]:
         return [f"last words of {unit}"]
 
-    def run_once(self, command: OneOff) -> Output:
+    def one_offs(self, app: str) -> set[str]:
+        left, self.orphans = self.orphans[:1], self.orphans[1:]
+        return {f"{app}-before-start-{name}.service" for name in left}
+
+    def session(self, url: str, user: str, password: str, name: str) -> FakeSession:
+        self.sessions.append(FakeSession(self, name))
+        return self.sessions[-1]
+
+    def run_once(self, command: OneOff, look: Callable[[], None] | None = None) -> Output:
         text = command.script.read_text().strip()
         self.commands.append(text)
+        self.one_off_calls.append(command)
+        if look:
+            look()
+        if text in self.hanging_commands:
+            self.time += command.timeout
+            return Output(1, "")
         return Output(1 if text in self.failing_commands else 0, "")
 
     def run(self, argv: list[str], directory: Path, env: dict[str, str]) -> Output:
@@ -248,19 +290,27 @@ class Host:
         checked = self.step("check", request)
         if checked["problem"]:
             return {"problem": checked["problem"], "effects": []}
-        decided = plan("shop", "web1", {"web1": checked}, bool(request["entry"]["before_start"]))
+        decided = plan(
+            "shop",
+            "web1",
+            {"web1": checked},
+            bool(request["entry"]["before_start"]),
+            bool(request["entry"]["after_start"]),
+        )
         archive = self.machine.root / "source.tar.gz"
         archive.write_bytes(tarball())
         request.update(release=decided.release, back_to=decided.back_to, archive=str(archive))
         effects = list(self.step("ensure", request)["effects"])
         if decided.deploy:
-            for name in ("stage", "prepare", "start", "switch", "watch", "drain"):
-                if name == "prepare" and decided.prepare_on is None:
+            for name in ("stage", "prepare", "start", "switch", "watch", "after_start", "drain"):
+                if (name == "prepare" and decided.prepare_on is None) or (
+                    name == "after_start" and decided.after_start_on is None
+                ):
                     continue
                 result = self.step(name, request)
                 effects += result["effects"]
                 if result["problem"]:
-                    if name in {"start", "switch", "watch"}:
+                    if name in {"start", "switch", "watch", "after_start"}:
                         effects += self.step("put_back", {**request, "reason": result["problem"]})["effects"]
                     return {
                         "problem": result["problem"],

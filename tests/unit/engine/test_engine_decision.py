@@ -13,6 +13,7 @@ def checked(**changes: Any) -> dict[str, Any]:
         "settled": "old",
         "matching": [],
         "prepared": [],
+        "completed": [],
         "proposed": "new",
         "why": ["source"],
         "workers": 2,
@@ -44,6 +45,17 @@ def test_commands_that_failed_before_run_again() -> None:
     results = {"web1": checked(matching=["new"])}
     assert plan("shop", "web1", results, True).prepare_on == "web1"
     assert plan("shop", "web1", results, False).prepare_on is None
+
+
+def test_commands_after_the_start_that_a_dead_run_has_left_are_run() -> None:
+    """All is live everywhere, and still the first host has something to do: once, and on no other."""
+    there = checked(live="new", settled="new", matching=["new"], prepared=["new"])
+    results = {"web1": there, "web2": there}
+    first, second = (plan("shop", host, results, True, True) for host in results)
+    assert (first.after_start_on, first.deploy, second.deploy) == ("web1", True, False)
+    results["web2"] = {**there, "completed": ["new"]}
+    assert plan("shop", "web1", results, True, True).after_start_on is None
+    assert not plan("shop", "web1", results, True, True).deploy
 
 
 def test_every_kind_of_failure_counts() -> None:
