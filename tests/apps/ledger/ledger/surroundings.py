@@ -1,4 +1,4 @@
-"""What a process was given: environment, credentials, user, directory, and the virtual environment that it runs from."""
+"""What a process was given: environment, credentials, user, directory, virtual environment."""
 
 import getpass
 import os
@@ -8,23 +8,12 @@ from typing import Any
 
 # What systemd tells each unit about itself.
 OF_THE_UNIT = {
-    *(
-        "INVOCATION_ID",
-        "JOURNAL_STREAM",
-        "SYSTEMD_EXEC_PID",
-        "MEMORY_PRESSURE_WATCH",
-        "MEMORY_PRESSURE_WRITE",
-    ),
-    *(
-        "NOTIFY_SOCKET",
-        "LISTEN_FDS",
-        "LISTEN_PID",
-        "LISTEN_FDNAMES",
-        "CREDENTIALS_DIRECTORY",
-        "RUNTIME_DIRECTORY",
-    ),
-    *("TRIGGER_UNIT", "TRIGGER_TIMER_REALTIME_USEC", "TRIGGER_TIMER_MONOTONIC_USEC", "OLDPWD", "_", "SHLVL"),
-    *("LISTEN_PIDFDID", "MANAGERPID", "SYSTEMD_NSS_DYNAMIC_BYPASS"),
+    *("INVOCATION_ID", "JOURNAL_STREAM", "SYSTEMD_EXEC_PID", "MANAGERPID", "OLDPWD", "SHLVL", "_"),
+    *("MEMORY_PRESSURE_WATCH", "MEMORY_PRESSURE_WRITE", "CREDENTIALS_DIRECTORY", "RUNTIME_DIRECTORY"),
+    *("NOTIFY_SOCKET", "LISTEN_FDS", "LISTEN_PID", "LISTEN_PIDFDID", "LISTEN_FDNAMES"),
+    *("TRIGGER_UNIT", "TRIGGER_TIMER_REALTIME_USEC", "TRIGGER_TIMER_MONOTONIC_USEC"),
+    # Gunicorn's own, and what is said to the driver of one-off commands alone.
+    *("SERVER_SOFTWARE", "PROMETHEUS_MULTIPROC_DIR", "PGOPTIONS", "PGAPPNAME", "PWD"),
 }
 
 

@@ -1,4 +1,4 @@
-"""`python -m ledger.tell NAME`: write down what a command, process or timer was given, and count it in the table."""
+"""`python -m ledger.tell NAME`: write down what a command or process was given, and count it in a table."""
 
 import json
 import os
