@@ -22,22 +22,27 @@ WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
 """
 
 # Only a session of its own role may be cancelled by an application, and only one that waits in the way is.
+# MATERIALIZED: else PostgreSQL may cancel first, whole sessions of the role, and look at the rest afterwards.
 CANCEL = """
-SELECT a.pid, c.relname, left(a.query, 100)
-FROM pg_locks l JOIN pg_stat_activity a USING (pid) JOIN pg_class c ON c.oid = l.relation
-WHERE NOT l.granted AND l.locktype = 'relation' AND a.usename = current_user AND l.mode IN ({modes})
-  AND clock_timestamp() - l.waitstart > interval '{seconds} seconds' AND pg_cancel_backend(a.pid)
+WITH in_the_way AS MATERIALIZED (
+    SELECT a.pid, c.relname, left(a.query, 100) AS query
+    FROM pg_locks l JOIN pg_stat_activity a USING (pid) JOIN pg_class c ON c.oid = l.relation
+    WHERE NOT l.granted AND l.locktype = 'relation' AND a.usename = current_user AND l.mode IN ({modes})
+      AND clock_timestamp() - l.waitstart > interval '{seconds} seconds'
+)
+SELECT pid, relname, query FROM in_the_way WHERE pg_cancel_backend(pid)
 """
-
 
 # The server goes on with a statement whose client is gone.
 SWEEP = """
-SELECT pid, min(relname) FROM (
-    SELECT a.pid, c.relname
+WITH left_over AS MATERIALIZED (
+    SELECT a.pid, min(c.relname) AS relname
     FROM pg_locks l JOIN pg_stat_activity a USING (pid) JOIN pg_class c ON c.oid = l.relation
     WHERE l.locktype = 'relation' AND a.usename = current_user AND l.mode IN ({modes})
       AND a.pid <> pg_backend_pid()
-) AS left_over GROUP BY pid HAVING pg_terminate_backend(pid)
+    GROUP BY a.pid
+)
+SELECT pid, relname FROM left_over WHERE pg_terminate_backend(pid)
 """
 
 
