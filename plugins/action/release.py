@@ -1,7 +1,6 @@
 """One step of a release, as the controller sees it: it knows the source, and sends it once.
 
-What goes wrong stands in `problem`, and `release_decide` decides over all hosts. Only a step of
-DECIDES_ITSELF fails its own task.
+What goes wrong stands in `problem`, and `release_decide` decides over all hosts.
 """
 
 import getpass
@@ -16,17 +15,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
 from ansible import constants
 from ansible.plugins.action import ActionBase
-from fastapi_metal import drill, transport
+from fastapi_metal import transport
+from fastapi_metal.asking import left_out, on_behalf, patiently
 from fastapi_metal.sources import SourceError, SourceTree
 from fastapi_metal.specs import complete, plain
 from fastapi_metal.validation import PATH_THAT_WORKS
 from fastapi_metal.wire import ATTACHED, Call
 
-# No decision follows these: what goes wrong in them is the task's own failure.
-DECIDES_ITSELF = {"ensure", "drain", "prune"}
-
 # These look at files of the host even in check mode; all others would need what the one before had done.
-REAL_IN_CHECK_MODE = {"check", "ensure"}
+REAL_IN_CHECK_MODE = {"check", "ensure", "stage"}
 
 Result = dict[str, Any]
 Vars = dict[str, Any]
@@ -36,7 +33,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
     """The task's entry."""
 
     TRANSFERS_FILES = True
-    _VALID_ARGS = frozenset({"step", "app", "plan", "files", "enable", "reason"})
+    _VALID_ARGS = frozenset({"step", "app", "plan", "files", "enable", "after", "reason"})
 
     def run(self, tmp: str | None = None, task_vars: Vars | None = None) -> Result:
         """Run one step on one host."""
@@ -45,20 +42,35 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
         self._interpreter = self._lean(task_vars or {})
         args = plain(self._task.args)
         step, app = args["step"], args["app"]
+        # Whose result it is: what another application's step has registered counts for nothing here.
+        result["app"] = app["name"]
         if self._task.check_mode and step not in REAL_IN_CHECK_MODE:
-            return {**result, "changed": True, "problem": None, "journal": [], "rehearsed": True}
+            changed = step != "put_back"
+            return {**result, "changed": changed, "problem": None, "journal": [], "rehearsed": True}
+        missing = None if self._task.check_mode or step != "check" else left_out(app, task_vars or {})
+        if missing:
+            return {**result, "changed": False, "problem": missing, "journal": []}
         try:
             request = self._request(app, args)
-            request["drill"] = drilled(str(app["drill"]), str((task_vars or {}).get("inventory_hostname")))
-            if step == "stage" and args["plan"]["send"]:
+            request.update(on_behalf(app, request["entry"], args, task_vars or {}))
+            if step == "stage" and args["plan"]["send"] and not self._task.check_mode:
                 request["archive"] = self._send(app, request["source"])
         except (SourceError, ValueError) as error:
             return {**result, "changed": False, "problem": str(error), "journal": []}
-        result.update(self._ask(step, app["name"], request, task_vars or {}))
-        if result.get("problem") and step in DECIDES_ITSELF:
-            result.update(failed=True, msg=result["problem"])
+
+        def ask() -> Result:
+            return self._ask(step, app["name"], request, task_vars or {})
+
+        if step == "check":
+            result.update(patiently(ask, request, float(app["lease_wait"]), self._say))
+        else:
+            result.update(ask())
         self._show(step, request, result)
         return result
+
+    def _say(self, message: str) -> None:
+        """Tell the operator, while the task is still running."""
+        self._display.display(f"[{self._task.args['app']['name']}] {message}")
 
     def _lean(self, task_vars: Vars) -> str | None:
         """Return the host's Python if a step can be one round trip: no terminal in between, no file to run.
@@ -158,7 +170,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
     def _show(self, step: str, request: dict[str, Any], result: Result) -> None:
         """Show what --diff asks for, and keep it out of what is registered."""
         before = result.pop("before", {})
-        if step == "ensure":
+        if step in {"ensure", "stage"}:
             after = {file["path"]: file["content"] for file in request["files"] if file["path"] in before}
         else:
             before, after = result.pop("rendered_before", {}), result.pop("rendered", {})
@@ -168,14 +180,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
                 for name, text in sorted(after.items())
                 if before.get(name, "") != text
             ]
-
-
-def drilled(text: str, host: str) -> str:
-    """Return at which effect the engine kills itself on a host; empty for none."""
-    asked = drill.read(text)
-    if asked is None or asked.host not in {None, host}:
-        return ""
-    return f"{asked.moment} {asked.effect}"
 
 
 def crash(result: Result) -> str:

@@ -1,7 +1,7 @@
-"""Decide after a step, over all hosts of an application. Runs on the controller alone.
+"""Decide after a step, over all hosts of an application. Runs on the controller alone, once for all of them.
 
-After check, stage and prepare a problem on any host fails the task on every host: nothing has moved.
-After the others `ok` is false and `reason` is given, because something must be put back first.
+`ok` is false and `reason` is given where a host did not succeed: what has begun is then put back, and
+the decision after that fails the play. The decision after `drain` or `ensure` fails it too.
 """
 
 import sys
@@ -13,12 +13,26 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
 from ansible.plugins.action import ActionBase
 from fastapi_metal import decision
+from fastapi_metal.specs import complete
 
 NOT_RUN = {"problem": "the step did not run there"}
-FAILS_AT_ONCE = {"check", "stage", "prepare"}
+LEFT = {"problem": "it failed or became unreachable earlier in this play"}
+# In the order in which they run; each is registered as __app_<step>.
+STEPS = ("check", "ensure", "stage", "prepare", "start", "switch", "after_start", "drain", "put_back")
+# Nothing follows these but the table.
+LAST = {"ensure", "drain"}
 
 Result = dict[str, Any]
 Vars = dict[str, Any]
+
+NOTHING_PLANNED: Result = {
+    "plans": {},
+    "work": False,
+    "prepare": False,
+    "batches": 0,
+    "again": False,
+    "report": [],
+}
 
 
 def hosts_of(group: str, task_vars: Vars) -> list[str]:
@@ -27,50 +41,85 @@ def hosts_of(group: str, task_vars: Vars) -> list[str]:
     return [host for host in task_vars["ansible_play_hosts_all"] if group == "all" or host in members]
 
 
-def left_out(group: str, task_vars: Vars) -> list[str]:
-    """Return the application's hosts that `--limit` leaves out."""
-    return [
-        host for host in task_vars["groups"].get(group, []) if host not in task_vars["ansible_play_hosts_all"]
-    ]
-
-
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
     """The task's entry."""
 
     TRANSFERS_FILES = False
     _requires_connection = False
-    _VALID_ARGS = frozenset({"after", "app"})
+    _VALID_ARGS = frozenset({"after", "app", "because"})
 
     def run(self, tmp: str | None = None, task_vars: Vars | None = None) -> Result:
-        """Return the decision for this host."""
+        """Return the decision."""
         result: Result = super().run(tmp, task_vars)
-        task_vars = task_vars or {}
-        app, after = self._task.args["app"], str(self._task.args["after"])
-        name, host = str(app["name"]), str(task_vars["inventory_hostname"])
-        results = self._results(after, str(app["hosts"]), task_vars)
-        found = decision.problems(results)
-        missing = [] if self._task.check_mode else left_out(str(app["hosts"]), task_vars)
-        if missing:
-            found = dict.fromkeys(missing, "left out by --limit; run without it, or with --check")
-            results = {each: {"problem": reason} for each, reason in found.items()}
-        result.update(changed=False, ok=not found, reason="")
-        if found:
+        self._vars: Vars = task_vars or {}
+        self._app: dict[str, Any] = self._task.args["app"]
+        name, after = str(self._app["name"]), str(self._task.args["after"])
+        hosts = hosts_of(str(self._app["hosts"]), self._vars)
+        results = {host: found for host in hosts if (found := self._result(host, after)) is not None}
+        bad = decision.problems(results)
+        result.update(changed=False, after=after, ok=not bad, reason="")
+        if after == "put_back":
+            because = str(self._task.args["because"])
+            text = decision.end_text(name, because, results, self._plans(), self._table(hosts))
+            return {"failed": True, "changed": False, "msg": text}
+        if after == "check":
+            result.update(self._planned(name, results) if not bad else NOTHING_PLANNED)
+        if bad:
             result["reason"] = decision.reason_text(name, after, results)
-            if after in FAILS_AT_ONCE:
-                return {"failed": True, "changed": False, "msg": result["reason"]}
-        elif after == "check":
-            commands = (bool(app["entry"].get(key)) for key in ("before_start", "after_start"))
-            result.update(asdict(decision.plan(name, host, results, *commands)))
+        if after in LAST:
+            result["table"] = self._table(hosts)
+            if bad:
+                text = "\n".join([result["reason"], "", *result["table"]])
+                return {"failed": True, "changed": False, "msg": text}
         return result
 
-    def _results(self, after: str, group: str, task_vars: Vars) -> dict[str, dict[str, Any]]:
-        """Return each host's result of the step; those that had nothing to do are left out."""
-        results: dict[str, dict[str, Any]] = {}
-        for host in hosts_of(group, task_vars):
-            if host not in task_vars["ansible_play_hosts"]:
-                results[host] = {"problem": "it failed or became unreachable earlier in this play"}
-                continue
-            result = task_vars["hostvars"][host].get(f"__app_{after}", NOT_RUN)
-            if not result.get("skipped"):
-                results[host] = dict(result)
-        return results
+    def _planned(self, name: str, results: dict[str, Any]) -> Result:
+        """Return every host's plan, and what is said of them all."""
+        entry = complete(self._app["entry"])
+        before, after = bool(entry["before_start"]), bool(entry["after_start"])
+        plans = decision.plans(name, results, before, after, str(entry["release_batch"]))
+        batches = [plan.batch + 1 for plan in plans.values() if plan.batch is not None]
+        return {
+            "plans": {host: asdict(plan) for host, plan in plans.items()},
+            "work": any(plan.work for plan in plans.values()),
+            "prepare": any(plan.prepare_on for plan in plans.values()),
+            "batches": max(batches, default=0),
+            # What the hosts said before somebody else's release ended is no longer true.
+            "again": any(found.get("waited") for found in results.values()),
+            "report": [line for plan in plans.values() for line in plan.report],
+        }
+
+    def _plans(self) -> dict[str, decision.Plan]:
+        """Return the plans that were made after the check, if it came to that."""
+        planned = self._vars.get("__app_plans") or {}
+        found = {host: decision.Plan(**plan) for host, plan in (planned.get("plans") or {}).items()}
+        return {host: plan for host, plan in found.items() if plan.app == self._app["name"]}
+
+    def _registered(self, host: str, step: str) -> Result | None:
+        """Return a step's result on a host, if it is this application's."""
+        found = self._vars["hostvars"][host].get(f"__app_{step}")
+        if not found or found.get("skipped") or found.get("app", self._app["name"]) != self._app["name"]:
+            return None
+        return dict(found)
+
+    def _result(self, host: str, after: str) -> Result | None:
+        """Return a host's result of the step to decide about; nothing where there was nothing to do."""
+        if host not in self._vars["ansible_play_hosts"]:
+            failed = (self._registered(host, step) for step in STEPS)
+            return next((found for found in failed if found and decision.problem_of(found)), LEFT)
+        if self._vars["hostvars"][host].get(f"__app_{after}", NOT_RUN).get("skipped"):
+            return None
+        return self._registered(host, after) or NOT_RUN
+
+    def _table(self, hosts: list[str]) -> list[str]:
+        """Return how it ended on each host."""
+        plans, batch = self._plans(), self._vars.get("__app_batch")
+        rows = {}
+        for host in hosts:
+            steps = {step: found for step in STEPS if (found := self._registered(host, step))}
+            plan = plans.get(host)
+            if batch is not None and plan and plan.batch is not None and plan.batch < int(batch):
+                # Its result went with the next batch, in which the host had nothing to do.
+                steps = {"check": steps.get("check", {}), "switch": {"live": plan.release}, **steps}
+            rows[host] = steps
+        return decision.table(str(self._app["name"]), plans, rows)

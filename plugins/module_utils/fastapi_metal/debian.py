@@ -271,6 +271,17 @@ class Debian:
         except KeyError:
             return None
 
+    def make_user(self, name: str, home: str) -> bool:
+        """Make a system user without a shell; its home is made by the engine."""
+        try:
+            grp.getgrnam(name)
+            group = ["--gid", name]
+        except KeyError:
+            group = ["--user-group"]
+        options = ["--system", "--no-create-home", "--shell", "/usr/sbin/nologin"]
+        command("useradd", *options, *group, "--home-dir", home, "--comment", f"Application {name}", name)
+        return True
+
     def free_disk(self, path: Path) -> int:
         """Ask the file system of the nearest directory that exists."""
         while not path.exists():
@@ -280,6 +291,10 @@ class Debian:
     def clock(self) -> float:
         """Return the monotonic clock."""
         return time.monotonic()
+
+    def wall(self) -> float:
+        """Return the time of day."""
+        return time.time()
 
     def now(self) -> str:
         """Return the time of day, UTC."""

@@ -2,6 +2,7 @@
 
 import secrets
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from .effects import Effect
@@ -29,6 +30,13 @@ def differing(files: list[SharedFile]) -> list[SharedFile]:
         or file.path.read_text() != file.content
         or (file.path.stat().st_mode & 0o7777) != file.mode
     ]
+
+
+def user(engine: Engine) -> bool:
+    """Make the application's user where there is none."""
+    name = engine.settings.name
+    missing = engine.machine.home(name) is None
+    return missing and engine.machine.make_user(name, str(engine.layout.state))
 
 
 def ensure(engine: Engine, files: list[SharedFile], enable: list[str]) -> list[Effect]:
@@ -66,6 +74,7 @@ def ensure(engine: Engine, files: list[SharedFile], enable: list[str]) -> list[E
     return [
         # The key comes first: a directory without it is taken for another program's.
         Effect("ensure.key", lambda: directory(layout.etc, 0o700) | key()),
+        Effect("ensure.user", partial(user, engine)),
         Effect("ensure.directories", directories),
         Effect("ensure.units", shared),
         Effect("ensure.boot", enabled),

@@ -28,8 +28,13 @@ class Layout:
 
     @property
     def history(self) -> Path:
-        """One line per switch: from, to, when."""
+        """One line per switch, from and to, and one per deploy, with how it ended."""
         return self.home / "history.jsonl"
+
+    @property
+    def lease(self) -> Path:
+        """Who releases this application now."""
+        return self.home / "lease.json"
 
     @property
     def etc(self) -> Path:

@@ -156,11 +156,17 @@ class Machine(Protocol):
     def home(self, user: str) -> str | None:
         """Return a user's home directory, or nothing if there is no such user."""
 
+    def make_user(self, name: str, home: str) -> bool:
+        """Make a system user that nobody can log in as, and a group of its name; return that it is new."""
+
     def free_disk(self, path: Path) -> int:
         """Return MiB that are free where a path lies or would lie."""
 
     def clock(self) -> float:
         """Return seconds that only go forward."""
+
+    def wall(self) -> float:
+        """Return the time of day in seconds, also after a boot."""
 
     def now(self) -> str:
         """Return the time of day as 20261121T221000, UTC."""

@@ -3,9 +3,11 @@
 import contextlib
 import fcntl
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from . import lease
 from .check import check
 from .commands import CommandError, after_start, await_orphans, before_start
 from .engine import Engine
@@ -20,7 +22,12 @@ from .virtualenv import InstallError
 
 # Two workers that fail to import print some twenty lines each before the one that tells.
 JOURNAL_LINES = 60
-LOCK_PATIENCE = 60.0
+# An engine that has outlived its connection may be installing packages.
+# Of a reason, the history keeps what stands before the journal's lines.
+REASON_LINES = 3
+LOCK_PATIENCE = 600.0
+# The controller itself waits before a run begins: it can say so.
+LOCK_PATIENCE_OF_CHECK = 2.0
 
 Result = dict[str, Any]
 Request = dict[str, Any]
@@ -31,10 +38,10 @@ class BusyError(Exception):
 
 
 @contextlib.contextmanager
-def alone(engine: Engine) -> Iterator[None]:
+def alone(engine: Engine, patience: float = LOCK_PATIENCE) -> Iterator[None]:
     """Hold the host's lock of this application; the kernel lets go of it when this process ends."""
     engine.layout.lock.parent.mkdir(parents=True, exist_ok=True)
-    deadline = engine.machine.clock() + LOCK_PATIENCE
+    deadline = engine.machine.clock() + patience
     with engine.layout.lock.open("w") as file:
         while True:
             try:
@@ -43,8 +50,11 @@ def alone(engine: Engine) -> Iterator[None]:
             except BlockingIOError:
                 if engine.machine.clock() > deadline:
                     raise BusyError(
-                        f"another run is at work on {engine.settings.name} on this machine for more than "
-                        f"{LOCK_PATIENCE:.0f} s; wait for it, or see who it is: fuser -v {engine.layout.lock}"
+                        f"a step of another run is at work on {engine.settings.name} on this machine, "
+                        "perhaps one that has outlived its connection; wait for it, with a longer "
+                        "`app_lease_wait` in group_vars/all/app.yml for example 1800, or see which process "
+                        "it is: "
+                        f"fuser -v {engine.layout.lock}"
                     ) from None
                 engine.machine.sleep(0.5)
         yield
@@ -73,10 +83,12 @@ def step_ensure(engine: Engine, request: Request) -> Result:
 
 
 def step_stage(engine: Engine, request: Request) -> Result:
-    """Put the release on disk."""
+    """Lay out what all releases share, then put the release on disk."""
+    shared = step_ensure(engine, request)
     archive = request.get("archive")
     effects = stage(engine, request["release"], Path(archive) if archive else None)
-    return done(engine.perform(effects))
+    staged = engine.perform(effects)
+    return {**done([*shared["effects"], *staged]), "before": shared["before"]}
 
 
 def step_prepare(engine: Engine, request: Request) -> Result:
@@ -123,35 +135,50 @@ def step_start(engine: Engine, request: Request) -> Result:
 
 
 def step_switch(engine: Engine, request: Request) -> Result:
-    """Move traffic."""
-    return done(engine.perform(switch(engine, request["release"])))
-
-
-def step_watch(engine: Engine, request: Request) -> Result:
-    """Watch the release with traffic, and move traffic back at once where it fails."""
+    """Move traffic, watch the release with it, and move it back at once where that fails."""
     release_id = request["release"]
+    changed = engine.perform(switch(engine, release_id))
     problem = watch(watched(engine, release_id), float(engine.settings.entry["release_watch"]))
-    result = observed(engine, release_id, [], problem)
+    result = observed(engine, release_id, changed, problem)
     if problem:
-        result["effects"] = engine.perform(put_back(engine, release_id, request["back_to"], problem))
-        result["changed"] = bool(result["effects"])
+        back = engine.perform(put_back(engine, release_id, request["back_to"], problem))
+        result.update(effects=[*changed, *back], changed=True)
     return result
 
 
 def step_drain(engine: Engine, request: Request) -> Result:
-    """End the old release."""
-    return done(engine.perform(drain(engine, request["release"])))
+    """End the old release, take away what nobody keeps, and note how the run ended."""
+    changed = engine.perform(drain(engine, request["release"])) if request.get("deploy", True) else []
+    changed += engine.perform(prune(engine))
+    note(engine, request, "released")
+    return done(changed)
 
 
 def step_put_back(engine: Engine, request: Request) -> Result:
-    """Undo start and switch."""
-    effects = put_back(engine, request["release"], request["back_to"], request["reason"])
-    return done(engine.perform(effects))
+    """Undo start and switch where they have begun, and note how the run ended."""
+    changed = []
+    if request.get("undo"):
+        changed = engine.perform(put_back(engine, request["release"], request["back_to"], request["reason"]))
+    note(engine, request, "failed")
+    return done(changed)
 
 
-def step_prune(engine: Engine, request: Request) -> Result:
-    """Take away old releases."""
-    return done(engine.perform(prune(engine)))
+def note(engine: Engine, request: Request, result: str) -> None:
+    """Add the history's line of this run; a run that changed nothing on this host has none."""
+    claim = lease.claim_of(request)
+    if claim is None or not engine.layout.home.is_dir() or (result != "failed" and not request.get("deploy")):
+        return
+    reason = request["reason"].splitlines() if result == "failed" else []
+    engine.store.note_deploy(
+        claim.run,
+        result=result,
+        release=request["release"],
+        before=request["back_to"],
+        step=request.get("after", ""),
+        reason=" ".join(reason[:REASON_LINES]),
+        when=engine.machine.now(),
+        by=claim.owner,
+    )
 
 
 STEPS: dict[str, Callable[[Engine, Request], Result]] = {
@@ -160,31 +187,85 @@ STEPS: dict[str, Callable[[Engine, Request], Result]] = {
     "prepare": step_prepare,
     "start": step_start,
     "switch": step_switch,
-    "watch": step_watch,
     "after_start": step_after_start,
     "drain": step_drain,
     "put_back": step_put_back,
-    "prune": step_prune,
 }
 
 
 def rehearse(engine: Engine, step: str, request: Request) -> Result:
-    """Return what a step would do, without doing it; the controller rehearses all but this one."""
-    assert step == "ensure"
+    """Return what a step would do, without doing it; the controller rehearses all but these."""
+    assert step in {"ensure", "stage"}
     files = differing(shared_files(request))
     before = {str(file.path): file.path.read_text() if file.path.is_file() else "" for file in files}
-    missing = not engine.layout.key.exists() or not engine.layout.releases.is_dir()
-    return {**done(["ensure"] if files or missing else []), "before": before}
+    missing = (
+        not engine.layout.key.exists()
+        or not engine.layout.releases.is_dir()
+        or engine.machine.home(engine.settings.name) is None
+    )
+    changed = ["ensure"] if files or missing else []
+    if step == "stage" and request.get("deploy"):
+        changed.append("stage")
+    return {**done(changed), "before": before}
+
+
+# These may take a host's lease before its first change. The first host's is taken with the check alone.
+TAKES_LEASE = {"ensure", "stage"}
+# With these a run ends on a host, and the lease with it.
+ENDS_RUN = {"ensure", "drain", "put_back"}
+
+
+def look(engine: Engine, request: Request, check_mode: bool) -> Result:
+    """Return what would be released, and take the lease where that is asked for or its holder is gone."""
+    claim = lease.claim_of(request)
+    if claim is None:
+        return {**done([]), **check(engine)}
+    other = lease.foreign(engine, claim)
+    if check_mode:
+        # Nobody is in the way of one who only looks.
+        notices = [lease.holder(engine.settings.name, other)] if other else []
+        return {**done([]), **check(engine), "notices": notices}
+    with alone(engine, LOCK_PATIENCE_OF_CHECK):
+        other = lease.foreign(engine, claim)
+        if other and not lease.over(other, claim, engine.machine.wall()):
+            raise lease.HeldError(lease.refusal(engine.settings.name, other), other)
+        found = check(engine)
+        notice = None
+        if found["problem"] is None and (other or request.get("first")):
+            notice = lease.hold(engine, claim, "check", take=True)
+        return {**done([]), **found, "notices": [notice] if notice else []}
+
+
+def act(engine: Engine, step: str, request: Request) -> Result:
+    """Run a step that may change something, under the lock and the lease."""
+    claim = lease.claim_of(request)
+    with alone(engine):
+        # A run that ends before it has begun here leaves no trace on a machine without the application.
+        if claim and (step != "put_back" or request.get("undo") or lease.read(engine)):
+            lease.hold(engine, claim, step, step in TAKES_LEASE and not request.get("first"))
+        try:
+            result = STEPS[step](engine, request)
+        except Exception:
+            if claim and step in ENDS_RUN:
+                lease.let_go(engine, claim)
+            raise
+        if claim and step in ENDS_RUN:
+            lease.let_go(engine, claim)
+        return {**result, "live": engine.store.live()}
 
 
 def run(engine: Engine, step: str, request: Request, check_mode: bool) -> Result:
     """Run one step and return its result; what a user can cause is a problem in it and no exception."""
-    if step == "check":
-        return {**done([]), **check(engine)}
-    if check_mode:
-        return rehearse(engine, step, request)
     try:
-        with alone(engine):
-            return STEPS[step](engine, request)
-    except (StageError, InstallError, CommandError, TurnError, BusyError) as error:
-        return {**done([]), "problem": str(error)}
+        if step == "check":
+            return look(engine, request, check_mode)
+        return rehearse(engine, step, request) if check_mode else act(engine, step, request)
+    except lease.HeldError as error:
+        held = asdict(error.held) if error.held else {}
+        # Who was never let in has nothing to undo.
+        problem = None if step == "put_back" and not request.get("undo") else str(error)
+        return {**done([]), "problem": problem, "held": held, "live": engine.store.live()}
+    except BusyError as error:
+        return {**done([]), "problem": str(error), "held": {}, "live": engine.store.live()}
+    except (StageError, InstallError, CommandError, TurnError) as error:
+        return {**done([]), "problem": str(error), "live": engine.store.live()}

@@ -58,7 +58,11 @@ class Store:
         return name if self.read(name) else None
 
     def switches(self) -> list[dict[str, Any]]:
-        """Return the history, oldest first; a line that a power cut tore is none."""
+        """Return the switches of the history, oldest first; a line that a power cut tore is none."""
+        return [entry for entry in self.history() if "to" in entry]
+
+    def history(self) -> list[dict[str, Any]]:
+        """Return every line of the history, oldest first."""
         try:
             lines = self.layout.history.read_text(errors="replace").splitlines()
         except OSError:
@@ -81,6 +85,13 @@ class Store:
                 before = entry.get("from")
                 return before if isinstance(before, str) and self.read(before) else None
         return None
+
+    def note_deploy(self, run: str, **line: Any) -> bool:
+        """Write down how a run ended here, once."""
+        if any(entry.get("run") == run and "result" in entry for entry in self.history()):
+            return False
+        append(self.layout.history, json.dumps({"run": run, **line}))
+        return True
 
     def note_switch(self, before: str | None, after: str, when: str, who: str) -> bool:
         """Write down a switch that is about to happen, once."""

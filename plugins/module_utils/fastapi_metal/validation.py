@@ -8,6 +8,7 @@ from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from .batches import is_batch
 from .sentences import sentence, shown
 from .specs import Options, entry_options, plain
 from .validation_commands import of_commands
@@ -188,9 +189,18 @@ def of_numbers(variable: str, app: Mapping[str, Any]) -> Iterator[str]:
             yield sentence(
                 f"{variable}.{'.'.join(path)}", f"is {value}", f"use {smallest} or more, for example {works}"
             )
+    yield from of_batch(variable, app.get("release_batch"))
     memory = app["limits"].get("memory") if isinstance(app.get("limits"), Mapping) else None
     if isinstance(memory, str) and not re.fullmatch(r"([1-9][0-9]*[KMGT]?)?", memory):
         yield sentence(f"{variable}.limits.memory", f"is {shown(memory)}", "use for example `512M` or `2G`")
+
+
+def of_batch(variable: str, batch: Any) -> Iterator[str]:
+    """Find a batch that is neither a count of hosts nor a share of them."""
+    if batch is not None and not isinstance(batch, Mapping | list) and not is_batch(batch):
+        yield sentence(
+            f"{variable}.release_batch", f"is {shown(batch)}", "use a count or a share, as in `1` or `25%`"
+        )
 
 
 def of_environment(variable: str, env: Any) -> Iterator[str]:

@@ -5,15 +5,16 @@ import io
 import itertools
 import tarfile
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fastapi_metal import steps
-from fastapi_metal.decision import plan
+from fastapi_metal import decision, steps
+from fastapi_metal.asking import NOTHING_TO_UNDO, patiently
 from fastapi_metal.effects import Moment, Observer, nobody
 from fastapi_metal.engine import Engine
 from fastapi_metal.layout import Layout
+from fastapi_metal.lease import Claim
 from fastapi_metal.machine import Answer, OneOff, Output, Probe, Resources, UnitState
 from fastapi_metal.settings import Settings, from_request
 from fastapi_metal.specs import complete
@@ -199,6 +200,10 @@ class FakeMachine:
         self.in_flight[socket.parent.name] = max(0, left - 1)
         return left
 
+    def make_user(self, name: str, home: str) -> bool:
+        self.users[name] = home
+        return True
+
     def home(self, user: str) -> str | None:
         return self.users.get(user)
 
@@ -207,6 +212,9 @@ class FakeMachine:
 
     def clock(self) -> float:
         return self.time
+
+    def wall(self) -> float:
+        return 1e9 + self.time
 
     def now(self) -> str:
         return f"20261121T22{next(self.ticks) % 10_000:04d}"
@@ -270,6 +278,8 @@ class Host:
             "reason": "",
             "files": [],
             "enable": ["release-mend@shop.service"],
+            "release": None,
+            "back_to": None,
         }
 
     def settings(self, request: dict[str, Any]) -> Settings:
@@ -285,41 +295,17 @@ class Host:
         return steps.run(self.engine(request), name, request, check_mode=False)
 
     def deploy(self, word: str, **entry: Any) -> dict[str, Any]:
-        """Go through the seven steps as the role's tasks do; return the problem and what changed."""
-        request = self.request(word, **entry)
-        checked = self.step("check", request)
-        if checked["problem"]:
-            return {"problem": checked["problem"], "effects": []}
-        decided = plan(
-            "shop",
-            "web1",
-            {"web1": checked},
-            bool(request["entry"]["before_start"]),
-            bool(request["entry"]["after_start"]),
-        )
-        archive = self.machine.root / "source.tar.gz"
-        archive.write_bytes(tarball())
-        request.update(release=decided.release, back_to=decided.back_to, archive=str(archive))
-        effects = list(self.step("ensure", request)["effects"])
-        if decided.deploy:
-            for name in ("stage", "prepare", "start", "switch", "watch", "after_start", "drain"):
-                if (name == "prepare" and decided.prepare_on is None) or (
-                    name == "after_start" and decided.after_start_on is None
-                ):
-                    continue
-                result = self.step(name, request)
-                effects += result["effects"]
-                if result["problem"]:
-                    if name in {"start", "switch", "watch", "after_start"}:
-                        effects += self.step("put_back", {**request, "reason": result["problem"]})["effects"]
-                    return {
-                        "problem": result["problem"],
-                        "effects": effects,
-                        "journal": result.get("journal"),
-                    }
-        if decided.prune:
-            effects += self.step("prune", request)["effects"]
-        return {"problem": None, "effects": effects, "release": decided.release, "report": decided.report}
+        """Release on this host alone; return the problem and what changed."""
+        done = Fleet({"web1": self}, dead=ENDED).deploy(word, **entry)
+        effects = [name for each in done.results for name in each.get("effects", [])]
+        journal = next((each["journal"] for each in reversed(done.results) if each.get("journal")), None)
+        return {
+            "problem": next(iter(done.problems.values()), None),
+            "effects": effects,
+            "journal": journal,
+            "release": done.release,
+            "report": done.report,
+        }
 
     def live_word(self) -> str | None:
         """Return the word of the release that gets the traffic, if that is one and runs."""
@@ -332,6 +318,143 @@ class Host:
             return None
         lines = (self.layout.release(release) / "env").read_text().splitlines()
         return next(line.split('"')[1] for line in lines if line.startswith("WORD="))
+
+
+@dataclass
+class Run:
+    """How a run went: what each host's step returned, and what the operator is told."""
+
+    rows: dict[str, dict[str, dict[str, Any]]]
+    results: list[dict[str, Any]] = field(default_factory=list)
+    plans: dict[str, decision.Plan] = field(default_factory=dict)
+    reason: str | None = None
+    problems: dict[str, str] = field(default_factory=dict)
+    report: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+
+    @property
+    def release(self) -> str | None:
+        """The release that was to be live."""
+        return next((plan.release for plan in self.plans.values()), None)
+
+    @property
+    def table(self) -> list[str]:
+        """The table at the end."""
+        return decision.table("shop", self.plans, self.rows)
+
+    @property
+    def states(self) -> dict[str, str]:
+        """The table's last column."""
+        return {line.split()[0]: line.split("  ")[-1] for line in self.table[2:]}
+
+
+class LostError(Exception):
+    """A host cannot be reached."""
+
+
+def reached(host: str, step: str) -> None:
+    """Reach every host."""
+
+
+# Runs that are over, as their controller knows; each has a name of its own.
+ENDED: set[str] = set()
+NUMBERS = itertools.count(1)
+
+
+@dataclass
+class Fleet:
+    """Several machines and their controller, which decides with the functions that the plugins call.
+
+    The order of the steps is that of the role's tasks; a test compares the two.
+    """
+
+    hosts: dict[str, Host]
+    # Called before and after each step of each host; raises LostError or Killed.
+    before: Callable[[str, str], None] = reached
+    after: Callable[[str, str], None] = reached
+    dead: set[str] = field(default_factory=set)
+    wait: float = 0.0
+    force: bool = False
+
+    def deploy(self, word: str, **entry: Any) -> Run:
+        """Go through the steps as the role's tasks do."""
+        claim = Claim(f"run-{next(NUMBERS)}", "somebody@controller", "", 1, 3600.0, force=self.force)
+        run = Run({name: {} for name in self.hosts})
+        request = next(iter(self.hosts.values())).request(word, **entry)
+        request["lease"] = asdict(claim)
+        try:
+            self._steps(run, request)
+        finally:
+            self.dead.add(claim.run)
+        return run
+
+    def _is_over(self, held: dict[str, Any]) -> bool:
+        """Tell whether a run has ended, as its controller knows."""
+        return held["run"] in self.dead
+
+    def _steps(self, run: Run, request: dict[str, Any]) -> None:
+        if not self._phase(run, request, "check", list(self.hosts)):
+            return
+        checked = {name: steps["check"] for name, steps in run.rows.items()}
+        entry = request["entry"]
+        before, after = bool(entry["before_start"]), bool(entry["after_start"])
+        run.plans = decision.plans("shop", checked, before, after, entry["release_batch"])
+        run.report = [line for plan in run.plans.values() for line in plan.report]
+        if not any(plan.work for plan in run.plans.values()):
+            self._phase(run, request, "ensure", list(self.hosts))
+            return
+        going = [name for name, plan in run.plans.items() if plan.deploy]
+        first = [name for name, plan in run.plans.items() if plan.prepare_on == name]
+        turns = sorted({plan.batch for plan in run.plans.values() if plan.batch is not None})
+        batches = [[name for name in going if run.plans[name].batch == turn] for turn in turns]
+        phases = [("stage", list(self.hosts)), ("prepare", first), ("start", going)]
+        phases += [("switch", batch) for batch in batches]
+        phases.append(
+            ("after_start", [name for name, plan in run.plans.items() if plan.after_start_on == name])
+        )
+        for step, names in phases:
+            if not self._phase(run, request, step, names):
+                return
+        self._phase(run, request, "drain", list(self.hosts))
+
+    def _phase(self, run: Run, request: dict[str, Any], step: str, names: list[str]) -> bool:
+        """Run a step on some hosts and decide over them; undo on all where the decision is against it."""
+        for name in names:
+            self._step(run, request, step, name)
+        results = {name: run.rows[name][step] for name in names}
+        run.problems = decision.problems(results)
+        if not run.problems:
+            return True
+        run.reason = decision.reason_text("shop", step, results)
+        if step not in {"ensure", "drain"}:
+            for name in self.hosts:
+                self._step(run, {**request, "after": step, "reason": run.reason}, "put_back", name)
+        return False
+
+    def _step(self, run: Run, request: dict[str, Any], step: str, name: str) -> None:
+        plan, host = run.plans.get(name), self.hosts[name]
+        asked = {**request, "first": name == next(iter(self.hosts)), "lease": {**request["lease"]}}
+        if plan:
+            asked.update(release=plan.release, back_to=plan.back_to, deploy=plan.deploy)
+        asked["undo"] = bool(plan and plan.deploy) and asked.get("after") not in NOTHING_TO_UNDO
+        if step == "stage" and plan and plan.send:
+            asked["archive"] = str(host.machine.root / "source.tar.gz")
+            Path(asked["archive"]).write_bytes(tarball())
+
+        def ask() -> dict[str, Any]:
+            return host.step(step, asked)
+
+        try:
+            self.before(name, step)
+            if step == "check":
+                result = patiently(ask, asked, self.wait, run.said.append, self._is_over)
+            else:
+                result = ask()
+            self.after(name, step)
+        except LostError as error:
+            result = {"unreachable": True, "msg": str(error)}
+        run.rows[name][step] = result
+        run.results.append(result)
 
 
 @dataclass

@@ -94,6 +94,7 @@ def test_a_right_application_passes(shop: dict[str, Any]) -> None:
         ("shop", {"health": {"path": "ready"}}, "apps.shop.health.path", "begin it with `/`"),
         ("shop", {"workdir": "../.."}, "apps.shop.workdir", "leads elsewhere"),
         ("shop", {"state": ["/var/lib/other"]}, "apps.shop.state", "leads elsewhere"),
+        ("shop", {"release_batch": "0%"}, "apps.shop.release_batch", "as in `1` or `25%`"),
         ("shop", {"keep_releases": 1}, "apps.shop.keep_releases", "use 2 or more"),
         ("shop", {"limits": {"memory": "much"}}, "apps.shop.limits.memory", "use for example `512M`"),
         ("shop", {"env": {"A-B": "x"}}, "apps.shop.env.A-B", "no name of an environment variable"),

@@ -202,8 +202,10 @@ def test_old_releases_go_and_the_live_and_previous_stay(host: Host) -> None:
     assert len(list(host.layout.all_credentials.iterdir())) == 2
     assert len(list(host.layout.system_units.glob("shop@*.d"))) == 2
     history = [json.loads(line) for line in host.layout.history.read_text().splitlines()]
-    assert [entry["to"] for entry in history][-1] == host.layout.current.readlink().name
-    assert len(history) == 5
+    switches = [entry["to"] for entry in history if "to" in entry]
+    assert switches[-1] == host.layout.current.readlink().name
+    assert len(switches) == 5
+    assert [entry["release"] for entry in history if entry.get("result") == "released"] == switches
 
 
 def test_the_previous_release_stays_however_old(host: Host) -> None:
