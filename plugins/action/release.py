@@ -7,7 +7,7 @@ import getpass
 import json
 import socket
 import sys
-import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ from ansible import constants
 from ansible.plugins.action import ActionBase
 from fastapi_metal import transport
 from fastapi_metal.asking import left_out, on_behalf, patiently
-from fastapi_metal.sources import SourceError, SourceTree
+from fastapi_metal.snapshot import Seen, Snapshot, cache
+from fastapi_metal.sources import SourceError
 from fastapi_metal.specs import complete, plain
-from fastapi_metal.validation import PATH_THAT_WORKS
 from fastapi_metal.wire import ATTACHED, Call
 
 # These look at files of the host even in check mode; all others would need what the one before had done.
@@ -54,7 +54,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
             request = self._request(app, args)
             request.update(on_behalf(app, request["entry"], args, task_vars or {}))
             if step == "stage" and args["plan"]["send"] and not self._task.check_mode:
-                request["archive"] = self._send(app, request["source"])
+                self._send(app, request, args["plan"]["packages"])
         except (SourceError, ValueError) as error:
             return {**result, "changed": False, "problem": str(error), "journal": []}
 
@@ -119,11 +119,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
     def _request(self, app: dict[str, Any], args: dict[str, Any]) -> dict[str, Any]:
         """Return everything that the host must know."""
         entry = complete(app["entry"])
-        digest, lock = self._source(app, entry)
+        seen = self._seen(app, entry)
         plan = args.get("plan") or {}
         return {
-            "entry": entry,
-            "source": {"digest": digest, "lock": lock, "origin": f"path {entry['source']['path']}"},
+            # The controller alone goes where the source is: no host gets a key or an address with a password.
+            "entry": {**entry, "source": {}},
+            "source": asdict(seen),
             "database_url": app["database_url"],
             "database_wait": app["database_wait"],
             "python": app["python"],
@@ -137,33 +138,33 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
             "enable": args.get("enable", []),
         }
 
-    def _source(self, app: dict[str, Any], entry: dict[str, Any]) -> tuple[str, str]:
-        """Return the source's digests; only the steps that compare or record them read it."""
-        if self._task.args["step"] not in {"check", "stage"}:
-            return "", ""
-        tree = SourceTree(Path(entry["source"]["path"]), entry["workdir"])
-        if not tree.path.is_dir():
-            raise SourceError(
-                f"`apps.{app['name']}.source.path` in group_vars/all/apps.yml is {tree.path}, which is no "
-                f"directory on the controller; name one that exists, for example {PATH_THAT_WORKS}"
-            )
-        return tree.digests()
+    def _snapshot(self, app: dict[str, Any], entry: dict[str, Any]) -> Snapshot:
+        """Return the source as this run sees it."""
+        # Ansible makes this directory for each run, for this user alone, and removes it at the end.
+        return Snapshot(app["name"], entry, Path(constants.DEFAULT_LOCAL_TMP) / "fastapi-metal", cache())
 
-    def _send(self, app: dict[str, Any], source: dict[str, str]) -> str:
-        """Send the source as one tarball and return its path on the host."""
+    def _seen(self, app: dict[str, Any], entry: dict[str, Any]) -> Seen:
+        """Return what is known of the source; only the steps that compare or record it read it."""
+        if self._task.args["step"] not in {"check", "stage"}:
+            return Seen(digest="", lock="", origin="", requires_python="", source_decides=False)
+        return self._snapshot(app, entry).see()
+
+    def _send(self, app: dict[str, Any], request: dict[str, Any], packages: dict[str, Any]) -> None:
+        """Send the source as one tarball, and the packages as another where the host asks no index."""
         entry = complete(app["entry"])
-        tree = SourceTree(Path(entry["source"]["path"]), entry["workdir"])
-        packed = tree.pack()
-        if tree.digests() != (source["digest"], source["lock"]):
-            raise SourceError(f"{tree.path} changed while it was read; run again")
-        if self._interpreter and len(packed) <= transport.MOST:
-            self._attached["source.tar.gz"] = packed
-            return f"{ATTACHED}source.tar.gz"
-        remote = self._connection._shell.join_path(self._make_tmp_path(), "source.tar.gz")
-        with tempfile.NamedTemporaryFile(suffix=".tar.gz") as local:
-            local.write(packed)
-            local.flush()
-            self._transfer_file(local.name, remote)
+        snapshot, seen = self._snapshot(app, entry), Seen(**request["source"])
+        request["archive"] = self._bring(snapshot.packed(seen))
+        if entry["install"]["offline"]:
+            request["wheels"] = self._bring(snapshot.wheels(seen, packages))
+
+    def _bring(self, path: Path) -> str:
+        """Let a file reach the host with the step, or before it where it is too big, and return its name."""
+        together = path.stat().st_size + sum(len(content) for content in self._attached.values())
+        if self._interpreter and together <= transport.MOST:
+            self._attached[path.name] = path.read_bytes()
+            return f"{ATTACHED}{path.name}"
+        remote = self._connection._shell.join_path(self._make_tmp_path(), path.name)
+        self._transfer_file(str(path), remote)
         self._fixup_perms2((self._connection._shell.tmpdir, remote))
         return str(remote)
 

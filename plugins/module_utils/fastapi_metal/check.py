@@ -7,6 +7,8 @@ from .engine import Engine
 from .identity import Identity, differences
 from .machine import Resources
 from .rendering import ANY_RELEASE, render
+from .reuse import donor
+from .versions import allows
 
 
 def check(engine: Engine) -> dict[str, Any]:
@@ -33,6 +35,11 @@ def check(engine: Engine) -> dict[str, Any]:
         "workers": sizing.workers,
         "workers_reason": serving.OWN_SERVER if engine.settings.own_server else sizing.reason,
         "prunable": prunable(engine),
+        "packages": {
+            "python": resources.python,
+            "architecture": resources.architecture,
+            "there": donor(engine, identity) is not None,
+        },
         "rendered": render(engine.settings, ANY_RELEASE, sizing.workers).texts(),
         "rendered_before": rendered_before(engine, live),
     }
@@ -45,6 +52,14 @@ def obstacle(engine: Engine, resources: Resources) -> str | None:
         return (
             f"{settings.python} is no CPython of Debian on this machine; set `app_python` in "
             "group_vars/all/app.yml to one, for example `/usr/bin/python3`"
+        )
+    asked = settings.source.requires_python
+    if not allows(asked, resources.python):
+        return (
+            f"the application asks for Python {asked} (`requires-python` in its pyproject.toml) and this "
+            f"machine "
+            f"has {resources.python}; run it on a machine with another Debian, or let it take "
+            f"{resources.python}"
         )
     home = engine.machine.home(settings.name)
     if home is not None and home != str(layout.state):

@@ -30,6 +30,8 @@ class Plan:
     prepare_on: str | None
     after_start_on: str | None
     send: bool
+    # What packages are for on that host, and whether a release there has the same ones.
+    packages: Mapping[str, Any]
     prune: bool
     # In which turn it switches, beginning with 0.
     batch: int | None
@@ -84,6 +86,7 @@ def plans(
             prepare_on=first if unsettled and not prepared else None,
             after_start_on=first if not completed else None,
             send=release not in mine["matching"],
+            packages=mine["packages"],
             prune=work,
             batch=batch_of(host, unsettled, batch) if deploy else None,
             report=report(app, host, release, mine, deploy),

@@ -46,6 +46,7 @@ class Engine:
         return identify(
             source=self.settings.source.digest,
             lock=self.settings.source.lock,
+            install=self.settings.install,
             rendered=render(self.settings, ANY_RELEASE, workers),
             secrets=self.settings.secrets,
             key=key,

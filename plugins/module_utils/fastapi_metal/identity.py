@@ -20,6 +20,7 @@ class Identity:
 
     source: str
     lock: str
+    install: dict[str, str]
     config: dict[str, str]
     secrets: dict[str, str]
     python: str
@@ -34,6 +35,7 @@ class Identity:
 def identify(
     source: str,
     lock: str,
+    install: dict[str, Any],
     rendered: Rendered,
     secrets: dict[str, str],
     key: bytes,
@@ -45,6 +47,7 @@ def identify(
     return Identity(
         source=source,
         lock=lock,
+        install={name: digest(value) for name, value in install.items()},
         config={name: hashlib.sha256(text.encode()).hexdigest() for name, text in rendered.texts().items()},
         secrets={
             name: hmac.new(key, f"{name}\0{value}".encode(), hashlib.sha256).hexdigest()
@@ -59,7 +62,7 @@ def differences(before: dict[str, Any], now: Identity) -> list[str]:
     """Return what changed since the release with the recorded identity, for a human."""
     after = asdict(now)
     found = [part for part in ("source", "lock") if before.get(part) != after[part]]
-    for part, label in (("config", "config"), ("secrets", "secret")):
+    for part, label in (("install", "install"), ("config", "config"), ("secrets", "secret")):
         old, new = before.get(part, {}), after[part]
         changed = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
         if changed:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from . import serving
+from .project import joined
 from .settings import Settings, secret_variable
 
 # Stands for the release's id where texts are compared.
@@ -95,9 +96,8 @@ def environment_file(settings: Settings, release_id: str) -> str:
 
 def working_directory(settings: Settings, release_id: str, workdir: str | None = None) -> str:
     """Return the directory in which a release's processes run, or one of them that has its own."""
-    source = settings.layout.source(release_id)
     workdir = settings.entry["workdir"] if workdir is None else workdir
-    return str(source if workdir == "." else source / workdir)
+    return str(settings.layout.source(release_id) / joined(settings.entry["subdir"], workdir))
 
 
 def secrets_file(settings: Settings) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from .layout import Layout
+from .server_packages import wanted
 from .sizing import Sizing, memory_limit, size
 
 Key = Literal["before_start", "after_start"]
@@ -35,6 +36,9 @@ class Source:
     digest: str
     lock: str
     origin: str
+    requires_python: str = ""
+    # Whether more of it than its lock says which packages are installed.
+    source_decides: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,13 @@ class Settings:
     def commands(self, key: Key) -> list[Command]:
         """Return the one-off commands of one kind, in their order."""
         return [command(item) for item in self.entry[key]]
+
+    @property
+    def install(self) -> dict[str, Any]:
+        """What says which packages are installed, beside the lock."""
+        asked = self.entry["install"]
+        names = ("extras", "packages", "constraints", "build", "index")
+        return {**{name: asked[name] for name in names}, "server": wanted(self.entry["server"])}
 
     def sizing(self, cores: int, memory: int) -> Sizing:
         """Return the workers for this machine; memory is in MiB."""

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-# What tells which packages are installed, in the order in which it is looked for.
-LOCKS = ("uv.lock", "requirements.txt", "pyproject.toml")
+from .project import Project, ProjectError
 
 # Never part of a release. `.env` must not win over `env`, the rest is made anew or is nobody's business.
 LEFT_OUT = (
@@ -26,14 +25,33 @@ class SourceError(Exception):
 
 @dataclass(frozen=True)
 class SourceTree:
-    """A directory on the controller."""
+    """A directory on the controller, and the project in it."""
 
     path: Path
-    workdir: str = "."
+    subdir: str = "."
+    # The build commands may read everything, so everything makes another release.
+    whole: bool = False
+
+    @property
+    def project(self) -> Project:
+        """The project in it."""
+        return Project(self.path, self.subdir)
 
     def names(self) -> list[str]:
         """Return every file and link that belongs to it, in order."""
-        return sorted(self._walk("."))
+        try:
+            parts = ["."] if self.whole else self.project.parts()
+        except ProjectError as error:
+            raise SourceError(str(error)) from error
+        return sorted(name for part in parts for name in self._of(part))
+
+    def _of(self, part: str) -> Iterator[str]:
+        """Return a file, or everything in a directory."""
+        path = self.path / part
+        if path.is_dir() and not path.is_symlink():
+            yield from self._walk(part)
+        elif path.is_symlink() or path.is_file():
+            yield part
 
     def _walk(self, below: str) -> Iterator[str]:
         for entry in os.scandir(self.path / below):
@@ -63,21 +81,14 @@ class SourceTree:
             )
         return target
 
-    def lock(self) -> str | None:
-        """Return the name of the file that says which packages are installed."""
-        for lock in LOCKS:
-            name = lock if self.workdir == "." else f"{self.workdir.rstrip('/')}/{lock}"
-            if (self.path / name).is_file():
-                return name
-        return None
-
     def digests(self) -> tuple[str, str]:
         """Return the digests of the source without its lock, and of the lock."""
-        lock = self.lock()
+        names = self.names()
+        locks = self.project.lock_files()
         source, locked = hashlib.sha256(), hashlib.sha256()
-        for name in self.names():
+        for name in names:
             content = hashlib.sha256(self._content(name)).hexdigest()
-            (locked if name == lock else source).update(f"{content} {name}\n".encode())
+            (locked if name in locks else source).update(f"{content} {name}\n".encode())
         return source.hexdigest(), locked.hexdigest()
 
     def pack(self) -> bytes:

@@ -10,6 +10,7 @@ from .files import directory, point, remove, write, write_json
 from .identity import Identity
 from .machine import Resources
 from .rendering import SECRETS_FILE, Rendered, render, secrets_file, working_directory
+from .reuse import donor, keep_bytecode
 from .virtualenv import build
 
 RECORD_VERSION = 1
@@ -39,6 +40,7 @@ class Staging:
     resources: Resources
     identity: Identity
     rendered: Rendered
+    wheels: Path | None = None
 
     @property
     def path(self) -> Path:
@@ -76,14 +78,30 @@ class Staging:
 
     def packages(self) -> bool:
         """Install what it needs."""
-        build(self.engine, self.id, self.resources.python)
+        same = donor(self.engine, self.identity)
+        build(self.engine, self.id, self.resources.python, same, self.shipped())
         self.readable(self.engine.layout.virtualenv(self.id), 0o750)
+        remove(self.path / "wheels")
         return True
+
+    def shipped(self) -> Path | None:
+        """Unpack the wheels that were sent, where the machine asks no index."""
+        if not self.engine.settings.entry["install"]["offline"]:
+            return None
+        wheels = self.path / "wheels"
+        directory(wheels, 0o700)
+        if self.wheels:
+            unpack(self.wheels, wheels)
+        return wheels
 
     def bytecode(self) -> bool:
         """Compile its code: the service user cannot write here, so it would be compiled at every start."""
-        python = str(self.engine.layout.virtualenv(self.id) / "bin/python")
-        source = str(self.engine.layout.source(self.id))
+        layout, live = self.engine.layout, self.engine.store.live()
+        python = str(layout.virtualenv(self.id) / "bin/python")
+        source = str(layout.source(self.id))
+        record = self.engine.store.read(live) if live else None
+        if record and record.identity.get("python") == self.identity.python:
+            keep_bytecode(layout.source(record.id), layout.source(self.id))
         # A file that does not compile may be a template; the gate tells whether it matters.
         self.engine.machine.run([python, "-m", "compileall", "-q", source], self.path, {})
         return True
@@ -157,7 +175,7 @@ class Staging:
         return write_json(engine.layout.record(self.id), record, 0o644)
 
 
-def stage(engine: Engine, release_id: str, archive: Path | None) -> list[Effect]:
+def stage(engine: Engine, release_id: str, archive: Path | None, wheels: Path | None = None) -> list[Effect]:
     """Return the effects that make a release whole; none if it is."""
     if engine.store.read(release_id):
         return []
@@ -167,7 +185,7 @@ def stage(engine: Engine, release_id: str, archive: Path | None) -> list[Effect]
         )
     resources = engine.resources()
     rendered = render(engine.settings, release_id, engine.sizing(resources).workers)
-    staging = Staging(engine, release_id, archive, resources, engine.identity(resources), rendered)
+    staging = Staging(engine, release_id, archive, resources, engine.identity(resources), rendered, wheels)
     return [
         Effect("stage.clean", staging.clean),
         Effect("stage.directory", staging.place),

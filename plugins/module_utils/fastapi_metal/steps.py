@@ -86,7 +86,10 @@ def step_stage(engine: Engine, request: Request) -> Result:
     """Lay out what all releases share, then put the release on disk."""
     shared = step_ensure(engine, request)
     archive = request.get("archive")
-    effects = stage(engine, request["release"], Path(archive) if archive else None)
+    wheels = request.get("wheels")
+    effects = stage(
+        engine, request["release"], Path(archive) if archive else None, Path(wheels) if wheels else None
+    )
     staged = engine.perform(effects)
     return {**done([*shared["effects"], *staged]), "before": shared["before"]}
 

@@ -3,7 +3,6 @@
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -13,14 +12,11 @@ from .sentences import sentence, shown
 from .specs import Options, entry_options, plain
 from .validation_commands import of_commands
 from .validation_serving import OURS, VARIABLE, of_module, of_secrets, of_server, of_values, of_web
+from .validation_source import of_fit, of_install, of_source
 
-# A relative path would begin at the working directory, which is another one for everybody.
-PATH_THAT_WORKS = '`path: "{{ inventory_dir }}/../../shop"`'
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 DOMAIN = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
 
-# Described in the design, and to be built: only `path` is there.
-SOURCES_TO_COME = ("git", "package", "archive")
 
 # Users and directories of /run that Debian or the services of this project own.
 TAKEN = {
@@ -99,28 +95,6 @@ def of_name(name: str) -> Iterator[str]:
     elif name in TAKEN:
         yield sentence(
             f"apps.{name}", "has the name of a system user or service", f"use for example `{name}-app`"
-        )
-
-
-def of_source(variable: str, source: Any) -> Iterator[str]:
-    """Find a source that is not exactly one existing directory."""
-    if not isinstance(source, Mapping):
-        return
-    kinds = [key for key in ("path", *SOURCES_TO_COME) if key in source]
-    works = f"use `path`, the directory of the code on the controller, as in {PATH_THAT_WORKS}"
-    if len(kinds) > 1:
-        yield sentence(variable, f"names {len(kinds)} sources ({', '.join(kinds)})", works)
-    elif not kinds:
-        yield sentence(variable, "names no source", works)
-    elif kinds[0] in SOURCES_TO_COME:
-        yield sentence(
-            f"{variable}.{kinds[0]}", "cannot be used: only `path` is supported in this version", works
-        )
-    elif not isinstance(source["path"], str) or not Path(source["path"]).is_dir():
-        yield sentence(
-            f"{variable}.path",
-            f"is {shown(source['path'])}, which is no directory on the controller",
-            f"name one that exists, for example {PATH_THAT_WORKS}",
         )
 
 
@@ -229,13 +203,10 @@ def of_entry(name: str, app: Any) -> Iterator[str]:
     if not isinstance(app, Mapping):
         yield sentence(variable, "is no dictionary", "give it at least `domain`, `source` and `module`")
         return
-    options = entry_options()
-    source = app.get("source")
-    if isinstance(source, Mapping) and set(source) & set(SOURCES_TO_COME):
-        # Said once, by of_source, and better than "is not known".
-        app = {**app, "source": {key: value for key, value in source.items() if key not in SOURCES_TO_COME}}
-    yield from of_options(variable, app, options)
-    yield from of_source(f"{variable}.source", source)
+    yield from of_options(variable, app, entry_options())
+    yield from of_source(f"{variable}.source", app.get("source"))
+    yield from of_fit(variable, app)
+    yield from of_install(f"{variable}.install", app.get("install"))
     yield from of_texts(variable, app)
     yield from of_numbers(variable, app)
     yield from of_environment(f"{variable}.env", app.get("env"))

@@ -77,11 +77,10 @@ def test_a_right_application_passes(shop: dict[str, Any]) -> None:
         ("shop", {"database": "mysql"}, "apps.shop.database", "must be one of postgresql"),
         (
             "shop",
-            {"source": {"git": "x"}},
-            "apps.shop.source.git",
-            "only `path` is supported in this version",
+            {"source": {"path": ".", "git": "x", "version": "v1"}},
+            "apps.shop.source",
+            "names 2 sources (path, git)",
         ),
-        ("shop", {"source": {"path": ".", "git": "x"}}, "apps.shop.source", "names 2 sources (path, git)"),
         ("shop", {"source": {}}, "apps.shop.source", "names no source"),
         (
             "shop",
@@ -174,7 +173,7 @@ def test_a_part_of_the_served_hosts_may_have_an_application(shop: dict[str, Any]
 
 def test_a_source_that_is_none_gets_a_path_that_depends_on_no_directory(shop: dict[str, Any]) -> None:
     """`../shop` would mean another directory wherever somebody stands."""
-    for source in ({}, {"path": "/nowhere"}, {"git": "x"}):
+    for source in ({}, {"path": "/nowhere"}):
         (found,) = problems({"shop": {**shop, "source": source}})
         assert '`path: "{{ inventory_dir }}/../../shop"`' in found
 

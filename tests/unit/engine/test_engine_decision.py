@@ -19,6 +19,7 @@ def checked(**changes: Any) -> dict[str, Any]:
         "workers": 2,
         "workers_reason": "auto",
         "prunable": [],
+        "packages": {"python": "3.13", "architecture": "x86_64", "there": False},
     }
     return {**found, **changes}
 

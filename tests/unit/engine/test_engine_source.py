@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from fastapi_metal.sources import SourceError, SourceTree
-from fastapi_metal.virtualenv import InstallError, plan
 
 
 @pytest.fixture
@@ -80,39 +79,8 @@ def test_a_link_inside_is_kept(tree: SourceTree) -> None:
         assert tar.getmember("link.py").linkname == "shop/main.py"
 
 
-def test_the_lock_of_the_working_directory_counts(tree: SourceTree) -> None:
+def test_the_lock_of_the_project_counts(tree: SourceTree) -> None:
     """In a monorepo the project's own lock is the one."""
     (tree.path / "backend").mkdir()
     (tree.path / "backend/pyproject.toml").write_text("[project]")
-    assert SourceTree(tree.path, "backend").lock() == "backend/pyproject.toml"
-
-
-BUILT = '[build-system]\nrequires = ["hatchling"]\n'
-
-
-@pytest.mark.parametrize(
-    ("files", "words"),
-    [
-        ({"uv.lock": "", "requirements.txt": "x"}, ["sync --quiet --frozen"]),
-        ({"requirements.txt": "x==1 --hash=sha256:0"}, ["--require-hashes -r requirements.txt"]),
-        ({"requirements.txt": "x==1"}, ["venv/bin/python -r requirements.txt"]),
-        ({"requirements.txt": "x==1", "pyproject.toml": BUILT}, ["-r requirements.txt", "--no-deps ."]),
-        ({"pyproject.toml": BUILT}, ["venv/bin/python ."]),
-        ({"pyproject.toml": "[project]\n"}, ["-r pyproject.toml"]),
-    ],
-)
-def test_packages_are_installed_as_the_lock_says(
-    tmp_path: Path, files: dict[str, str], words: list[str]
-) -> None:
-    """uv.lock before requirements.txt before pyproject.toml; hashes are enforced where there are any."""
-    for name, content in files.items():
-        (tmp_path / name).write_text(content)
-    commands = [" ".join(argv) for argv in plan(tmp_path, "venv/bin/python")]
-    assert len(commands) == len(words)
-    assert all(word in command for command, word in zip(commands, words, strict=True))
-
-
-def test_a_source_without_a_list_of_packages_is_refused(tmp_path: Path) -> None:
-    """The message says which files are looked for, and how to make one."""
-    with pytest.raises(InstallError, match=r"neither uv\.lock nor requirements\.txt.*uv pip compile"):
-        plan(tmp_path, "venv/bin/python")
+    assert SourceTree(tree.path, "backend").project.lock() == "backend/pyproject.toml"
