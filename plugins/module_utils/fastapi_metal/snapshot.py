@@ -21,7 +21,7 @@ from .files import read_json
 from .installing import source_decides
 from .obtain_archive import obtain_archive
 from .obtain_git import obtain_git
-from .project import PACKAGE, ProjectError
+from .project import PACKAGE, REQUIREMENTS, ProjectError
 from .sentences import sentence, shown
 from .sources import SourceError, SourceTree
 from .stage import unpack
@@ -169,12 +169,26 @@ class Snapshot:
                     "set it to one that it has, or leave it out",
                 )
             )
+        self._fits(tree)
         try:
             digest, lock = tree.digests()
             asked = tree.project.requires_python
             return Seen(digest, lock, origin, asked, source_decides(tree.project))
         except (ProjectError, OSError) as error:
             raise SourceError(f"the source of {self.app} cannot be read: {error}") from error
+
+    def _fits(self, tree: SourceTree) -> None:
+        """Refuse what this project's list of packages cannot follow."""
+        lock = tree.project.lock() or ""
+        if self.entry["install"]["extras"] and lock.endswith(REQUIREMENTS):
+            raise SourceError(
+                sentence(
+                    f"apps.{self.app}.install.extras",
+                    f"is set, and {lock} of the source says alone which packages are installed",
+                    "leave it out and make the list with them, as in `uv pip compile --extra redis "
+                    "pyproject.toml`",
+                )
+            )
 
     def _obtain(self) -> str:
         source, target = self.source, self.place / "tree"

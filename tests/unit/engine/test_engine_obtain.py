@@ -351,3 +351,20 @@ def test_a_build_command_that_fails_says_which_and_what_it_printed(tmp_path: Pat
             subject.packed(subject.see())
         assert "no such thing" in str(caught.value)
     assert (tmp_path / "count").read_text() == "x\n"
+
+
+def test_extras_of_a_finished_list_are_refused(tmp_path: Path) -> None:
+    """They would be left out in silence."""
+    (tmp_path / "requirements.txt").touch()
+    said = refusal(snapshot(tmp_path, source={"path": str(tmp_path)}, install={"extras": ["redis"]}))
+    assert said.startswith(
+        "`apps.shop.install.extras` in group_vars/all/apps.yml is set, and requirements.txt"
+    )
+
+
+def test_a_lock_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """Rather than a traceback."""
+    (tmp_path / "pyproject.toml").write_text("[project")
+    assert "pyproject.toml of the source is no TOML" in refusal(
+        snapshot(tmp_path, source={"path": str(tmp_path)})
+    )
