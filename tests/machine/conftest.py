@@ -16,6 +16,17 @@ from testinfra.host import Host
 ROOT = Path(__file__).resolve().parents[2]
 NAME = os.environ.get("LAB_NAME", "demo")
 
+# `bin/test full` asks for what takes longer than a scenario may.
+FULL = "MACHINE_FULL" in os.environ
+
+
+def say(figures: str) -> None:
+    """Print what was measured, and leave it where bin/test looks for what it shows of a scenario."""
+    print(figures)
+    if "MACHINE_JUNIT" in os.environ:
+        with Path(os.environ["MACHINE_JUNIT"]).with_suffix(".figures").open("a") as file:
+            file.write(f"{figures}\n")
+
 
 @dataclass(frozen=True)
 class Lab:
@@ -54,17 +65,36 @@ class Lab:
         """Limit a machine's memory."""
         self._command("memory", self.name, machine, amount)
 
+    def _environment(self, **extra: str) -> dict[str, str]:
+        """Return the environment of commands for this lab."""
+        # Molecule asks for colours, also where nobody looks.
+        return {**os.environ, "LAB_NAME": self.name, "ANSIBLE_FORCE_COLOR": "0", **extra}
+
     def run(self, *argv: str | Path, **extra: str) -> subprocess.CompletedProcess[str]:
         """Run a command on the controller, in the project's directory and for this lab."""
-        # Molecule asks for colours, also where nobody looks.
-        environment = {**os.environ, "LAB_NAME": self.name, "ANSIBLE_FORCE_COLOR": "0", **extra}
-        command = [str(part) for part in argv]
+        command, environment = [str(part) for part in argv], self._environment(**extra)
         return subprocess.run(command, cwd=ROOT, env=environment, check=False, capture_output=True, text=True)
+
+    def _playbook(self, name: str, variables: dict[str, Any]) -> list[str]:
+        """Return the command that runs one of the project's playbooks."""
+        argv = [str(ROOT / ".venv/bin/ansible-playbook"), *self._options(), f"playbooks/{name}.yml"]
+        return [*argv, "--extra-vars", json.dumps(variables)]
 
     def playbook(self, name: str, **variables: Any) -> subprocess.CompletedProcess[str]:
         """Run one of the project's playbooks on the lab, with extra variables."""
-        argv = [str(ROOT / ".venv/bin/ansible-playbook"), *self._options(), f"playbooks/{name}.yml"]
-        return self.run(*argv, "--extra-vars", json.dumps(variables))
+        return self.run(*self._playbook(name, variables))
+
+    def begin_playbook(self, name: str, **variables: Any) -> "subprocess.Popen[str]":
+        """Begin to run a playbook, in a process group of its own, and return while it runs."""
+        return subprocess.Popen(
+            self._playbook(name, variables),
+            cwd=ROOT,
+            env=self._environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
 
     def _options(self) -> list[str]:
         """Return the options that name the lab's inventories."""
@@ -117,6 +147,13 @@ def pytest_configure(config: pytest.Config) -> None:
         if information()["grafana_standin"]:
             note = "Grafana was the lab's stand-in: the vendor's repository was not reached\n"
             Path(config.option.xmlpath).with_suffix(".note").write_text(note)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is marked `full`, unless it is asked for."""
+    wanted = [item for item in items if FULL or item.get_closest_marker("full") is None]
+    config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
+    items[:] = wanted
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
