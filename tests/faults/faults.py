@@ -209,12 +209,30 @@ FAULTS = [
 
 # Verify tests that no fault of the table turns red, and why.
 ON_THE_CONTROLLER = "the fault is one of the playbooks or of the engine's plan, not one of a machine"
+ITS_OWN = "it causes the fault by itself, and looks at what visitors notice of it"
+NAIVE = "test_a_restart_in_place_of_a_switch_is_noticed beside it causes the fault under the same load"
 NOT_CAUSED = {
     "test_certificates.py::test_a_silent_authority_stops_nothing": ON_THE_CONTROLLER,
     "test_certificates.py::test_a_new_name_gets_a_new_certificate": ON_THE_CONTROLLER,
     "test_certificates.py::test_a_name_that_leads_elsewhere_is_refused_before_any_change": ON_THE_CONTROLLER,
+    "test_broken.py::test_a_broken_release_moves_nothing": ITS_OWN,
+    "test_broken.py::test_a_release_that_dies_after_the_switch_is_put_back": ITS_OWN,
+    "test_broken.py::test_a_wrong_hash_is_refused": ITS_OWN,
+    "test_broken.py::test_an_index_that_cannot_be_reached_is_said": ITS_OWN,
+    "test_broken.py::test_a_machine_that_cannot_be_reached_stops_all": ITS_OWN,
+    "test_broken.py::test_a_full_disk_is_said_and_nothing_moves": ITS_OWN,
+    "test_broken.py::test_a_migration_runs_once_on_two_machines": ON_THE_CONTROLLER,
+    "test_broken.py::test_after_all_failures_the_live_release_is_the_wanted_one": ON_THE_CONTROLLER,
     "test_failed_release.py::test_a_broken_release_leaves_the_old_one_serving": ON_THE_CONTROLLER,
     "test_failed_release.py::test_the_next_good_deploy_is_an_unchanged_one": ON_THE_CONTROLLER,
+    "test_interrupted.py::test_a_controller_that_dies_is_no_outage": ITS_OWN,
+    "test_interrupted.py::test_a_lost_connection_is_no_outage": ITS_OWN,
+    "test_interrupted.py::test_a_machine_that_goes_away_comes_back_serving": ITS_OWN,
+    "test_kill_points.py::test_killed_anywhere_the_next_run_completes": ITS_OWN,
+    "test_kill_points.py::test_all_places_were_drilled": ON_THE_CONTROLLER,
     "test_monitoring.py::test_requests_are_counted": "only the application makes workers that count apart",
+    "test_releases.py::test_every_kind_of_release_drops_nothing": NAIVE,
+    "test_releases.py::test_twenty_quick_switches_drop_nothing": NAIVE,
+    "test_releases.py::test_a_restart_in_place_of_a_switch_is_noticed": ITS_OWN,
     "test_site.py::test_an_untrusted_authority_is_noticed": "it shows that the test beside it can fail",
 }

@@ -7,6 +7,8 @@ dies          the server ends by itself, PROBE_DIES_AFTER seconds after its star
 one-worker    one of the workers answers 500 on health, the others are well
 one-dies      one of the workers ends soon after its start, and so does the one in its place
 health-500    health answers 500
+
+PROBE_FAULT_ON limits it to the machine of that name.
 """
 
 import asyncio
@@ -14,11 +16,13 @@ import contextlib
 import fcntl
 import os
 import signal
+import socket
 import tempfile
 from pathlib import Path
 from typing import IO
 
-FAULT = os.environ.get("PROBE_FAULT", "")
+HERE = os.environ.get("PROBE_FAULT_ON", "") in {"", socket.gethostname()}
+FAULT = os.environ.get("PROBE_FAULT", "") if HERE else ""
 DIES_AFTER = float(os.environ.get("PROBE_DIES_AFTER", "5"))
 ONE_DIES_AFTER = 0.5
 
