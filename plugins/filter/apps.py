@@ -41,6 +41,13 @@ def nginx_sites(apps: Apps, group_names: list[str]) -> Rows:
             "server_names": [app["domain"], *app["aliases"]],
             "upstream": f"unix:/srv/{name}/current/app.sock",
             **app["web"],
+            "static": [
+                {
+                    "path": url,
+                    "roots": [f"/srv/{name}/current/static", f"/srv/{name}/previous/static"],
+                }
+                for url in app["web"]["static"]
+            ],
         }
         for name, app in entries(apps, app_names(apps, group_names))
     ]

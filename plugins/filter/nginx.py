@@ -11,7 +11,8 @@ _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _UPSTREAM = re.compile(r"unix:/[A-Za-z0-9._/@-]+|[A-Za-z0-9._-]+:[0-9]{1,5}|\[[0-9a-fA-F:.]+\]:[0-9]{1,5}")
 _SIZE = re.compile(r"[0-9]+[kKmMgG]?")
-_SWITCHES = ("websocket", "buffering", "metrics")
+_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
+_SWITCHES = ("websocket", "buffering", "metrics", "strip_path")
 _MARK = re.compile(r"^#= (?P<name>[a-z0-9-]+)\n", re.MULTILINE)
 
 
@@ -44,6 +45,19 @@ def _complaint(site: Mapping[str, Any]) -> str | None:
         r"[1-9][0-9]{0,6}", str(site["read_timeout"])
     ):
         return f"read_timeout '{site['read_timeout']}' must be a number of seconds, like 60"
+    return _complaint_about_paths(site)
+
+
+def _complaint_about_paths(site: Mapping[str, Any]) -> str | None:
+    """Return which path of a site is none."""
+    if site["path"] != "/" and not _PATH.fullmatch(str(site["path"])):
+        return f"path '{site['path']}' must begin with '/' and not end with it, like '/shop'"
+    for static in site["static"]:
+        if not _PATH.fullmatch(str(static.get("path", ""))):
+            return f"path '{static.get('path', '')}' of static must be like '/assets'"
+        for root in static.get("roots") or [""]:
+            if not _PATH.fullmatch(str(root)):
+                return f"root '{root}' of static must be a directory like '/srv/shop/current/static'"
     return None
 
 

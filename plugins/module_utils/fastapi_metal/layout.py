@@ -27,6 +27,11 @@ class Layout:
         return self.home / "current"
 
     @property
+    def before(self) -> Path:
+        """The link to the release that had the traffic before; Nginx finds its static files there."""
+        return self.home / "previous"
+
+    @property
     def history(self) -> Path:
         """One line per switch, from and to, and one per deploy, with how it ended."""
         return self.home / "history.jsonl"
@@ -73,6 +78,10 @@ class Layout:
     def source(self, release_id: str) -> Path:
         """One release's code."""
         return self.release(release_id) / "src"
+
+    def static(self, release_id: str) -> Path:
+        """What Nginx itself serves of one release."""
+        return self.release(release_id) / "static"
 
     def virtualenv(self, release_id: str) -> Path:
         """One release's packages."""

@@ -53,7 +53,7 @@ OWN_SERVER = (
 )
 
 # Where the texts lie in a release; those that it does not have are left out.
-FILES = ("gunicorn.conf.py", "serving/release_target.py", "serving/command")
+FILES = ("gunicorn.conf.py", "serving/release_target.py", "serving/command", "serving/static")
 
 
 def serving_directory(settings: Settings, release_id: str) -> str:
@@ -119,6 +119,11 @@ def command(settings: Settings, release_id: str, workers: int, directory: str) -
     return COMMAND.format(serving=serving, directory=directory, command=text)
 
 
+def static_text(settings: Settings) -> str:
+    """Return which directories are Nginx's, one per line."""
+    return "".join(f"{url} {place}\n" for url, place in sorted(settings.entry["web"]["static"].items()))
+
+
 def texts(settings: Settings, release_id: str, workers: int, directory: str) -> dict[str, str]:
     """Return the files by which the server runs, by their place in the release."""
     how = command if settings.own_server else gunicorn
@@ -126,6 +131,8 @@ def texts(settings: Settings, release_id: str, workers: int, directory: str) -> 
     return {
         name: how(settings, release_id, workers, directory),
         "serving/release_target.py": target_text(settings),
+        # Left out where there is none, so that this key made no new release of every application.
+        **({"serving/static": static_text(settings)} if settings.entry["web"]["static"] else {}),
     }
 
 

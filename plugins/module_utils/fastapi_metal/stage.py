@@ -11,6 +11,7 @@ from .identity import Identity
 from .machine import Resources
 from .rendering import SECRETS_FILE, Rendered, render, secrets_file, working_directory
 from .reuse import donor, keep_bytecode
+from .static import publish
 from .virtualenv import build
 
 RECORD_VERSION = 1
@@ -106,6 +107,14 @@ class Staging:
         self.engine.machine.run([python, "-m", "compileall", "-q", source], self.path, {})
         return True
 
+    def static(self) -> bool:
+        """Let Nginx read what it serves by itself."""
+        layout, settings = self.engine.layout, self.engine.settings
+        variable = f"apps.{settings.name}.web.static"
+        return publish(
+            layout.source(self.id), layout.static(self.id), settings.entry["web"]["static"], variable
+        )
+
     def config(self) -> bool:
         """Write its own configuration."""
         files = {
@@ -192,6 +201,7 @@ def stage(engine: Engine, release_id: str, archive: Path | None, wheels: Path | 
         Effect("stage.source", staging.source),
         Effect("stage.packages", staging.packages),
         Effect("stage.bytecode", staging.bytecode),
+        Effect("stage.static", staging.static),
         Effect("stage.config", staging.config),
         Effect("stage.credentials", staging.credentials),
         Effect("stage.drop_in", staging.drop_in),

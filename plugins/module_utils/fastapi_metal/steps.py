@@ -16,6 +16,7 @@ from .gate import Watched, gate, watch
 from .prune import prune
 from .putback import put_back
 from .stage import StageError, stage
+from .static import StaticError
 from .switch import drain, start, switch
 from .turn import TurnError, turn
 from .virtualenv import InstallError
@@ -270,5 +271,5 @@ def run(engine: Engine, step: str, request: Request, check_mode: bool) -> Result
         return {**done([]), "problem": problem, "held": held, "live": engine.store.live()}
     except BusyError as error:
         return {**done([]), "problem": str(error), "held": {}, "live": engine.store.live()}
-    except (StageError, InstallError, CommandError, TurnError) as error:
+    except (StageError, StaticError, InstallError, CommandError, TurnError) as error:
         return {**done([]), "problem": str(error), "live": engine.store.live()}

@@ -53,6 +53,10 @@ def switch(engine: Engine, release_id: str) -> list[Effect]:
         who = engine.settings.deployed_by
         return live != release_id and store.note_switch(live, release_id, engine.machine.now(), who)
 
+    def keep_static() -> bool:
+        live = store.live()
+        return live not in {None, release_id} and point(engine.layout.before, target(str(live)))
+
     def disable() -> bool:
         others = sorted(engine.machine.enabled(engine.settings.name) - {release_id})
         disabled = [engine.disable(other) for other in others]
@@ -62,6 +66,8 @@ def switch(engine: Engine, release_id: str) -> list[Effect]:
         Effect("switch.history", history),
         # Two enabled releases are harmless at boot, none is an outage.
         Effect("switch.enable", partial(engine.enable, release_id)),
+        # Pages that were loaded before the rename ask for their static files after it.
+        Effect("switch.static", keep_static),
         Effect("switch.rename", partial(point, engine.layout.current, target(release_id))),
         Effect("switch.disable", disable),
         Effect("switch.forget_failure", partial(engine.forget_failure, release_id)),

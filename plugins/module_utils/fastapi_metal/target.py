@@ -45,6 +45,20 @@ def widen(threads: int) -> None:
         limiter.total_tokens = threads
 
 
+def at_once(send: Send) -> Send:
+    """Let Nginx pass on at once what has no length when it begins: events, streams."""
+
+    async def sent(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            names = {name.lower() for name, _ in message.get("headers", ())}
+            if not names & {b"content-length", b"x-accel-buffering"}:
+                headers = [*message.get("headers", ()), (b"x-accel-buffering", b"no")]
+                message = {**message, "headers": headers}
+        await send(message)
+
+    return sent
+
+
 class Target:
     """An application behind Nginx on a unix socket, where only Nginx can ask: its headers are the truth."""
 
@@ -61,9 +75,14 @@ class Target:
         if scope["type"] in {"http", "websocket"}:
             self.see_the_client(scope)
             if self.root_path:
-                scope["path"] = self.root_path + scope["path"]
-                scope["root_path"] = self.root_path
-        await self.app(scope, receive, send)
+                self.see_the_prefix(scope)
+        await self.app(scope, receive, at_once(send) if scope["type"] == "http" else send)
+
+    def see_the_prefix(self, scope: Scope) -> None:
+        """Say which part of the path is not the application's; a health check comes without it."""
+        if not f"{scope['path']}/".startswith(f"{self.root_path}/"):
+            scope["path"] = self.root_path + scope["path"]
+        scope["root_path"] = self.root_path
 
     def see_the_client(self, scope: Scope) -> None:
         """Take scheme and client from Nginx; not every server does."""

@@ -239,7 +239,7 @@ def test_filters_give_each_role_its_rows(filters: ModuleType, shop: dict[str, An
             "metrics": True,
             "path": "/",
             "strip_path": False,
-            "static": {},
+            "static": [],
         }
     ]
     assert filters.certbot_sites(apps, ["web"]) == [

@@ -25,8 +25,9 @@ async def health() -> dict[str, str]:
 
 
 @routes.get("/process")
-async def process(request: Request) -> dict[str, Any]:
-    """Tell of the process that serves: what it was given, and by whom it was started."""
+async def process(request: Request, seconds: float = 0) -> dict[str, Any]:
+    """Tell, after a while, of the process that serves: what it was given, and by whom it was started."""
+    await asyncio.sleep(seconds)
     place = os.environ.get("CREDENTIALS_DIRECTORY")
     return {
         "title": request.app.title,
@@ -37,7 +38,9 @@ async def process(request: Request) -> dict[str, Any]:
         "directory": str(Path.cwd()),
         "file": __file__,
         "prefix": sys.prefix,
-        "credentials": {file.name: file.read_text() for file in Path(place).iterdir()} if place else {},
+        "credentials": {file.name: file.read_bytes().decode() for file in Path(place).iterdir()}
+        if place
+        else {},
     }
 
 
@@ -111,10 +114,10 @@ async def echo(socket: WebSocket) -> None:
         await socket.send_text(text)
 
 
-def create_app(title: str = "mirror", **options: Any) -> FastAPI:
+def create_app(title: str = "mirror", prefix: str = "", **options: Any) -> FastAPI:
     """Return the application; the title shows which arguments a factory was called with."""
     app = FastAPI(title=title, **options)
-    app.include_router(routes)
+    app.include_router(routes, prefix=prefix)
     return app
 
 

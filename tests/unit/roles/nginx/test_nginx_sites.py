@@ -204,3 +204,46 @@ def test_no_accepted_value_ends_a_directive(make_role: Any, key: str, value: str
         return
     printed = " ".join(str(checked[0][each]) for each in ("name", "upstream", "max_body", "read_timeout"))
     assert not set(printed + checked[0]["server_names"][0]) & set(";{}$\"'\\\n\t#")
+
+
+def test_an_application_under_a_path_has_nothing_beside_it(make_role: Any) -> None:
+    """Whatever else is asked gets 404; without its last slash the path leads to where it has one."""
+    text = sites(make_role, SHOP | {"path": "/a.b", "strip_path": True})["shop"]
+    assert "location ~ ^/a\\.b(/|$) {\n" in text
+    assert "location / {\n        return 404;" in text
+    assert "location = /a.b {\n        return 301 https://$host$host_port/a.b/$is_args$args;" in text
+    assert "location = /a.b/metrics {\n        return 404;" in text
+    assert "rewrite" not in text
+    kept = sites(make_role, SHOP | {"path": "/shop"})["shop"]
+    assert "location = /shop {" not in kept
+    assert is_balanced(text)
+    assert is_balanced(kept)
+
+
+def test_static_files_are_looked_for_in_both_releases(make_role: Any) -> None:
+    """In the live one first, by paths that need no reload; the application is not asked for them."""
+    static = [{"path": "/assets", "roots": ["/srv/shop/current/static", "/srv/shop/previous/static"]}]
+    text = sites(make_role, SHOP | {"static": static})["shop"]
+    assert "location ^~ /assets/ {" in text
+    assert "try_files /srv/shop/current/static$uri /srv/shop/previous/static$uri =404;" in text
+    assert "try_files /srv" not in sites(make_role, SHOP)["shop"]
+    assert is_balanced(text)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"path": "shop"}, "path 'shop' must begin with '/'"),
+        ({"path": "/shop/"}, "must begin with '/' and not end with it"),
+        ({"path": "/a b"}, "must begin with '/'"),
+        ({"static": [{"path": "/", "roots": ["/srv"]}]}, "must be like '/assets'"),
+        ({"static": [{"path": "/assets", "roots": ["/srv/a;b"]}]}, "must be a directory like"),
+        ({"static": [{"path": "/assets"}]}, "must be a directory like"),
+    ],
+)
+def test_a_path_that_nginx_could_not_serve_is_refused(
+    make_role: Any, change: dict[str, Any], sentence: str
+) -> None:
+    """One sentence, as for every other value."""
+    with pytest.raises(AnsibleError, match=re.escape(sentence)):
+        sites(make_role, SHOP | change)
