@@ -33,7 +33,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
     """The task's entry."""
 
     TRANSFERS_FILES = True
-    _VALID_ARGS = frozenset({"step", "app", "plan", "files", "enable", "after", "reason"})
+    _VALID_ARGS = frozenset({"step", "app", "plan", "files", "enable", "after", "reason", "rollback"})
 
     def run(self, tmp: str | None = None, task_vars: Vars | None = None) -> Result:
         """Run one step on one host."""
@@ -145,7 +145,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
 
     def _seen(self, app: dict[str, Any], entry: dict[str, Any]) -> Seen:
         """Return what is known of the source; only the steps that compare or record it read it."""
-        if self._task.args["step"] not in {"check", "stage"}:
+        if self._task.args["step"] not in {"check", "stage"} or self._task.args.get("rollback"):
             return Seen(digest="", lock="", origin="", requires_python="", source_decides=False)
         return self._snapshot(app, entry).see()
 

@@ -12,7 +12,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
 from ansible.plugins.action import ActionBase
-from fastapi_metal import decision
+from fastapi_metal import decision, decision_back
 from fastapi_metal.specs import complete
 
 NOT_RUN = {"problem": "the step did not run there"}
@@ -46,7 +46,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
 
     TRANSFERS_FILES = False
     _requires_connection = False
-    _VALID_ARGS = frozenset({"after", "app", "because"})
+    _VALID_ARGS = frozenset({"after", "app", "because", "rollback"})
 
     def run(self, tmp: str | None = None, task_vars: Vars | None = None) -> Result:
         """Return the decision."""
@@ -63,9 +63,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
             text = decision.end_text(name, because, results, self._plans(), self._table(hosts))
             return {"failed": True, "changed": False, "msg": text}
         if after == "check":
-            result.update(self._planned(name, results) if not bad else NOTHING_PLANNED)
+            result.update(self._decided(name, results) if not bad else NOTHING_PLANNED)
         if bad:
-            result["reason"] = decision.reason_text(name, after, results)
+            result["reason"] = decision.reason_text(name, after, results, self._verb())
         if after in LAST:
             result["table"] = self._table(hosts)
             if bad:
@@ -73,11 +73,29 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
                 return {"failed": True, "changed": False, "msg": text}
         return result
 
-    def _planned(self, name: str, results: dict[str, Any]) -> Result:
-        """Return every host's plan, and what is said of them all."""
+    def _verb(self) -> str:
+        """Return what this run does, for sentences."""
+        back = self._task.args.get("rollback") or any(plan.recorded for plan in self._plans().values())
+        return "rolled back" if back else "released"
+
+    def _decided(self, name: str, results: dict[str, Any]) -> Result:
+        """Return what the hosts do, or why there is nothing that they could."""
+        wanted = str(self._task.args.get("rollback") or "")
+        if not wanted:
+            return self._planned(results, self._forward(name, results))
+        try:
+            return self._planned(results, decision_back.plans_back(name, results, wanted))
+        except decision_back.NoWayBackError as error:
+            return {**NOTHING_PLANNED, "ok": False, "reason": f"{name} was not rolled back: {error}"}
+
+    def _forward(self, name: str, results: dict[str, Any]) -> dict[str, decision.Plan]:
+        """Return what each host does for a deploy."""
         entry = complete(self._app["entry"])
         before, after = bool(entry["before_start"]), bool(entry["after_start"])
-        plans = decision.plans(name, results, before, after, str(entry["release_batch"]))
+        return decision.plans(name, results, before, after, str(entry["release_batch"]))
+
+    def _planned(self, results: dict[str, Any], plans: dict[str, decision.Plan]) -> Result:
+        """Return every host's plan, and what is said of them all."""
         batches = [plan.batch + 1 for plan in plans.values() if plan.batch is not None]
         return {
             "plans": {host: asdict(plan) for host, plan in plans.items()},

@@ -67,6 +67,8 @@ def on_behalf(
         "lease": asdict(claim),
         # Whoever has the first host's lease has the application's.
         "first": host == hosts[0],
+        "rollback": bool(args.get("rollback")),
+        "recorded": bool(plan.get("recorded")),
         "deploy": bool(plan.get("deploy")),
         "undo": bool(plan.get("deploy")) and after not in NOTHING_TO_UNDO,
         "after": after,

@@ -36,6 +36,8 @@ class Plan:
     # In which turn it switches, beginning with 0.
     batch: int | None
     report: list[str]
+    # Go by what is recorded with the release, and not by today's inventory.
+    recorded: bool = False
 
 
 def problem_of(result: Result) -> str | None:
@@ -114,16 +116,16 @@ def report(app: str, host: str, release: str, mine: Result, deploy: bool) -> lis
     return [f"{app} on {host}: {what}", f"live until now: {mine['live'] or 'nothing'}", workers, *notices]
 
 
-def headline(app: str, step: str) -> str:
+def headline(app: str, step: str, verb: str) -> str:
     """Return what a failure of a step means as a whole."""
     if step in AFTER_THE_SWITCH:
-        return f"{app} was released and serves, but not all that follows could be done: {step} failed."
-    return f"{app} was not released: {step} failed."
+        return f"{app} was {verb} and serves, but not all that follows could be done: {step} failed."
+    return f"{app} was not {verb}: {step} failed."
 
 
-def reason_text(app: str, step: str, results: Results) -> str:
+def reason_text(app: str, step: str, results: Results, verb: str = "released") -> str:
     """Return why a run ends: each host's reason, and what the release itself said."""
-    lines = [headline(app, step)]
+    lines = [headline(app, step, verb)]
     for host, reason in problems(results).items():
         lines.append(f"{host}: {reason}")
         journal = results[host].get("journal") or []

@@ -9,6 +9,7 @@ from .engine import Engine
 from .files import directory, point, remove, write, write_json
 from .identity import Identity
 from .machine import Resources
+from .recording import recordable
 from .rendering import SECRETS_FILE, Rendered, render, secrets_file, working_directory
 from .reuse import donor, keep_bytecode
 from .static import publish
@@ -178,6 +179,7 @@ class Staging:
             "workers": 0 if engine.settings.own_server else sizing.workers,
             "workers_reason": sizing.reason,
             "origin": engine.settings.source.origin,
+            "settings": recordable(engine.settings.entry),
             "created": engine.machine.now(),
             "deployed_by": engine.settings.deployed_by,
         }

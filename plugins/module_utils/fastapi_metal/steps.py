@@ -15,6 +15,7 @@ from .ensure import SharedFile, differing, ensure
 from .gate import Watched, gate, watch
 from .prune import prune
 from .putback import put_back
+from .rollback import as_recorded, look_back
 from .stage import StageError, stage
 from .static import StaticError
 from .switch import drain, start, switch
@@ -154,7 +155,7 @@ def step_drain(engine: Engine, request: Request) -> Result:
     """End the old release, take away what nobody keeps, and note how the run ended."""
     changed = engine.perform(drain(engine, request["release"])) if request.get("deploy", True) else []
     changed += engine.perform(prune(engine))
-    note(engine, request, "released")
+    note(engine, request, "rolled back" if request.get("recorded") else "released")
     return done(changed)
 
 
@@ -215,6 +216,8 @@ def rehearse(engine: Engine, step: str, request: Request) -> Result:
 
 # These may take a host's lease before its first change. The first host's is taken with the check alone.
 TAKES_LEASE = {"ensure", "stage"}
+# A rollback stages nothing, and starts nothing where the release is live already.
+TAKES_LEASE_BACK = {"start", "drain"}
 # With these a run ends on a host, and the lease with it.
 ENDS_RUN = {"ensure", "drain", "put_back"}
 
@@ -222,18 +225,19 @@ ENDS_RUN = {"ensure", "drain", "put_back"}
 def look(engine: Engine, request: Request, check_mode: bool) -> Result:
     """Return what would be released, and take the lease where that is asked for or its holder is gone."""
     claim = lease.claim_of(request)
+    see = look_back if request.get("rollback") else check
     if claim is None:
-        return {**done([]), **check(engine)}
+        return {**done([]), **see(engine)}
     other = lease.foreign(engine, claim)
     if check_mode:
         # Nobody is in the way of one who only looks.
         notices = [lease.holder(engine.settings.name, other)] if other else []
-        return {**done([]), **check(engine), "notices": notices}
+        return {**done([]), **see(engine), "notices": notices}
     with alone(engine, LOCK_PATIENCE_OF_CHECK):
         other = lease.foreign(engine, claim)
         if other and not lease.over(other, claim, engine.machine.wall()):
             raise lease.HeldError(lease.refusal(engine.settings.name, other), other)
-        found = check(engine)
+        found = see(engine)
         notice = None
         if found["problem"] is None and (other or request.get("first")):
             notice = lease.hold(engine, claim, "check", take=True)
@@ -243,10 +247,11 @@ def look(engine: Engine, request: Request, check_mode: bool) -> Result:
 def act(engine: Engine, step: str, request: Request) -> Result:
     """Run a step that may change something, under the lock and the lease."""
     claim = lease.claim_of(request)
+    taking = TAKES_LEASE_BACK if request.get("recorded") else TAKES_LEASE
     with alone(engine):
         # A run that ends before it has begun here leaves no trace on a machine without the application.
         if claim and (step != "put_back" or request.get("undo") or lease.read(engine)):
-            lease.hold(engine, claim, step, step in TAKES_LEASE and not request.get("first"))
+            lease.hold(engine, claim, step, step in taking and not request.get("first"))
         try:
             result = STEPS[step](engine, request)
         except Exception:
@@ -260,6 +265,8 @@ def act(engine: Engine, step: str, request: Request) -> Result:
 
 def run(engine: Engine, step: str, request: Request, check_mode: bool) -> Result:
     """Run one step and return its result; what a user can cause is a problem in it and no exception."""
+    if request.get("recorded"):
+        engine = as_recorded(engine, request["release"])
     try:
         if step == "check":
             return look(engine, request, check_mode)

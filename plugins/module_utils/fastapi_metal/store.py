@@ -17,6 +17,10 @@ class Record:
     identity: dict[str, Any]
     workers: int
     created: str
+    origin: str
+    deployed_by: str
+    # What a later rollback needs of the settings of then.
+    settings: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,9 @@ class Store:
             identity=found.get("identity", {}),
             workers=int(found.get("workers", 0)),
             created=str(found.get("created")),
+            origin=str(found.get("origin")),
+            deployed_by=str(found.get("deployed_by")),
+            settings=found.get("settings", {}),
         )
 
     def directories(self) -> list[str]:

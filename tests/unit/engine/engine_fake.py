@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fastapi_metal import decision, steps
+from fastapi_metal import decision, decision_back, steps
 from fastapi_metal.asking import NOTHING_TO_UNDO, patiently
 from fastapi_metal.effects import Moment, Observer, nobody
 from fastapi_metal.engine import Engine
@@ -388,6 +388,45 @@ class Fleet:
             self.dead.add(claim.run)
         return run
 
+    def roll_back(self, wanted: str = decision_back.PREVIOUS) -> Run:
+        """Go through the steps of a rollback as the role's tasks do; the controller knows no settings."""
+        run = Run({name: {} for name in self.hosts})
+        request = {**next(iter(self.hosts.values())).request("unknown"), "rollback": True}
+        claim = Claim(f"run-{next(NUMBERS)}", "somebody@controller", "", 1, 3600.0, force=self.force)
+        request["lease"] = asdict(claim)
+        try:
+            self._back(run, request, wanted)
+        finally:
+            self.dead.add(claim.run)
+        return run
+
+    def _back(self, run: Run, request: dict[str, Any], wanted: str) -> None:
+        if not self._phase(run, request, "check", list(self.hosts)):
+            return
+        checked = {name: steps["check"] for name, steps in run.rows.items()}
+        try:
+            run.plans = decision_back.plans_back("shop", checked, wanted)
+        except decision_back.NoWayBackError as error:
+            run.reason = str(error)
+            self._undo(run, request, "check")
+            return
+        run.report = [line for plan in run.plans.values() for line in plan.report]
+        going = [name for name, plan in run.plans.items() if plan.deploy]
+        phases = [("start", going), *(("switch", batch) for batch in self._batches(run))]
+        for step, names in phases:
+            if not self._phase(run, request, step, names):
+                return
+        self._phase(run, request, "drain", list(self.hosts))
+
+    def _batches(self, run: Run) -> list[list[str]]:
+        """Return the hosts that switch at a time."""
+        turns = sorted({plan.batch for plan in run.plans.values() if plan.batch is not None})
+        return [[name for name, plan in run.plans.items() if plan.batch == turn] for turn in turns]
+
+    def _undo(self, run: Run, request: dict[str, Any], step: str) -> None:
+        for name in self.hosts:
+            self._step(run, {**request, "after": step, "reason": run.reason}, "put_back", name)
+
     def _is_over(self, held: dict[str, Any]) -> bool:
         """Tell whether a run has ended, as its controller knows."""
         return held["run"] in self.dead
@@ -405,10 +444,8 @@ class Fleet:
             return
         going = [name for name, plan in run.plans.items() if plan.deploy]
         first = [name for name, plan in run.plans.items() if plan.prepare_on == name]
-        turns = sorted({plan.batch for plan in run.plans.values() if plan.batch is not None})
-        batches = [[name for name in going if run.plans[name].batch == turn] for turn in turns]
         phases = [("stage", list(self.hosts)), ("prepare", first), ("start", going)]
-        phases += [("switch", batch) for batch in batches]
+        phases += [("switch", batch) for batch in self._batches(run)]
         phases.append(
             ("after_start", [name for name, plan in run.plans.items() if plan.after_start_on == name])
         )
@@ -427,8 +464,7 @@ class Fleet:
             return True
         run.reason = decision.reason_text("shop", step, results)
         if step not in {"ensure", "drain"}:
-            for name in self.hosts:
-                self._step(run, {**request, "after": step, "reason": run.reason}, "put_back", name)
+            self._undo(run, request, step)
         return False
 
     def _step(self, run: Run, request: dict[str, Any], step: str, name: str) -> None:
@@ -436,6 +472,7 @@ class Fleet:
         asked = {**request, "first": name == next(iter(self.hosts)), "lease": {**request["lease"]}}
         if plan:
             asked.update(release=plan.release, back_to=plan.back_to, deploy=plan.deploy)
+            asked["recorded"] = plan.recorded
         asked["undo"] = bool(plan and plan.deploy) and asked.get("after") not in NOTHING_TO_UNDO
         if step == "stage" and plan and plan.send:
             asked["archive"] = str(host.machine.root / "source.tar.gz")
