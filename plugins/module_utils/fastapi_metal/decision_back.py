@@ -78,6 +78,7 @@ def plans_back(app: str, results: Results, wanted: str) -> dict[str, Plan]:
             prepare_on=None,
             after_start_on=None,
             send=False,
+            packages={},
             prune=True,
             batch=batch_of(host, unsettled, batch) if host in unsettled else None,
             report=report(app, host, release, host in unsettled, mine["live"], mine.get("notices", [])),
