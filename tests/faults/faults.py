@@ -19,6 +19,11 @@ class Fault:
     cause: str
     undo: str
 
+    @property
+    def scenario(self) -> str:
+        """The scenario whose machine it is caused on: the test's folder, `default` if it is not said."""
+        return self.test.rpartition("/")[0] or "default"
+
 
 def edited(name: str, test: str, reason: str, path: str, script: str, then: str) -> Fault:
     """Return the fault that a sed script makes of a file; `then` makes its service read the file.
@@ -223,6 +228,14 @@ NOT_CAUSED = {
     "test_broken.py::test_a_full_disk_is_said_and_nothing_moves": ITS_OWN,
     "test_broken.py::test_a_migration_runs_once_on_two_machines": ON_THE_CONTROLLER,
     "test_broken.py::test_after_all_failures_the_live_release_is_the_wanted_one": ON_THE_CONTROLLER,
+    "test_commands.py::test_a_migration_runs_once": ON_THE_CONTROLLER,
+    "test_commands.py::test_commands_have_what_the_server_has": ON_THE_CONTROLLER,
+    "test_commands.py::test_a_failing_command_after_the_start_puts_traffic_back": ITS_OWN,
+    "test_commands.py::test_a_migration_that_waits_for_a_table_stops_no_reader": ITS_OWN,
+    "test_commands.py::test_a_migration_that_hangs_is_ended_with_its_processes": ITS_OWN,
+    "test_commands.py::test_somebody_else_has_the_turn": ITS_OWN,
+    "test_environment.py::test_a_changed_secret_leaves_the_running_release_alone": ON_THE_CONTROLLER,
+    "test_paths.py::test_two_applications_may_have_packages_of_one_name": ON_THE_CONTROLLER,
     "test_failed_release.py::test_a_broken_release_leaves_the_old_one_serving": ON_THE_CONTROLLER,
     "test_failed_release.py::test_the_next_good_deploy_is_an_unchanged_one": ON_THE_CONTROLLER,
     "test_interrupted.py::test_a_controller_that_dies_is_no_outage": ITS_OWN,

@@ -1,4 +1,4 @@
-"""The lab machine that faults are caused on, and the tests of tests/machine/default run against it."""
+"""The lab machine that faults are caused on, and the verify tests of its scenario run against it."""
 
 import os
 import shlex
@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 MACHINES = ROOT / "inventories/lab/machines.yaml"
-TESTS = ROOT / "tests/machine/default"
+TESTS = ROOT / "tests/machine"
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class Machine:
     """The one machine of a lab that site.yml has set up."""
 
     lab: str
+    scenario: str = "default"
 
     def _call(self, *argv: str | Path) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "LAB_NAME": self.lab, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
@@ -40,15 +41,22 @@ class Machine:
     def verify(self, test: str) -> subprocess.CompletedProcess[str]:
         """Run one verify test in a pytest of its own."""
         options = ["-q", "-p", "no:cacheprovider", "--color=no"]
-        return self._call(sys.executable, "-m", "pytest", *options, TESTS / test)
+        return self._call(
+            sys.executable, "-m", "pytest", *options, TESTS / self.scenario / test.rpartition("/")[2]
+        )
 
     def boot(self) -> None:
         """Boot the lab's machine and do what a user does."""
         lab = ROOT / "bin/lab"
-        self.do(lab, "up", self.lab, "--machines", MACHINES)
+        own = ROOT / "molecule" / self.scenario
+        self.do(
+            lab, "up", self.lab, "--machines", own / "molecule.yml" if self.scenario == "apps" else MACHINES
+        )
         self.root("apt-get update -q")
         playbook = Path(sys.executable).with_name("ansible-playbook")
-        self.do(playbook, "-i", "inventories/lab", "playbooks/site.yml")
+        # As molecule/apps/molecule.yml says it: variables of its own, and one application to begin with.
+        apps = ["-i", str(own / "inventory"), "-e", "app=mirror"] if self.scenario == "apps" else []
+        self.do(playbook, "-i", "inventories/lab", *apps, "playbooks/site.yml")
 
     def down(self) -> None:
         """Take the lab down."""

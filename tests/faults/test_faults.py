@@ -4,13 +4,20 @@ import re
 
 import pytest
 from faults import FAULTS, NOT_CAUSED, Fault
+from faults_apps import FAULTS_APPS
 from machine import TESTS, Machine
 
-# The faults of the table are caused on the machine of `default`; `releases` causes its own.
-SCENARIOS = ("default", "releases")
+# The faults of the table are caused on the machines of `default` and `apps`; `releases` causes its own.
+SCENARIOS = ("default", "releases", "apps")
+ALL = [*FAULTS, *FAULTS_APPS]
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=[fault.name for fault in FAULTS])
+# One machine after the other: a session's fixture with another parameter is another machine.
+@pytest.mark.parametrize(
+    ("machine", "fault"),
+    [pytest.param(fault.scenario, fault, id=fault.name) for fault in ALL],
+    indirect=["machine"],
+)
 def test_a_fault_turns_its_test_red(machine: Machine, fault: Fault) -> None:
     """The test fails, for the expected reason, while the fault is there; it is green again afterwards.
 
@@ -39,8 +46,8 @@ def test_every_verify_test_has_a_fault() -> None:
     there = {
         f"{path.name}::{name}"
         for folder in SCENARIOS
-        for path in (TESTS.parent / folder).glob("test_*.py")
+        for path in (TESTS / folder).glob("test_*.py")
         for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
     }
-    listed = {fault.test.partition("[")[0] for fault in FAULTS} | set(NOT_CAUSED)
+    listed = {fault.test.rpartition("/")[2].partition("[")[0] for fault in ALL} | set(NOT_CAUSED)
     assert there == listed
