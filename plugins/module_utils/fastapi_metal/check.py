@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from . import serving
+from . import jobs, serving
 from .engine import Engine
 from .identity import Identity, differences
 from .machine import Resources
@@ -25,11 +25,12 @@ def check(engine: Engine) -> dict[str, Any]:
     return {
         "problem": None,
         "live": live,
-        "settled": live if live and engine.settled(live) else None,
+        "settled": live if live and engine.settled(live) and jobs.settled(engine, live) else None,
         "previous": engine.store.previous(),
         "matching": matching,
         "prepared": [name for name in matching if engine.was_prepared(name)],
         "completed": [name for name in matching if engine.was_completed(name)],
+        "jobs": jobs.present(engine),
         "proposed": propose(engine, identity),
         "why": differences(record.identity, identity) if record else ["first release"],
         "workers": sizing.workers,
@@ -102,7 +103,11 @@ def prunable(engine: Engine) -> list[str]:
     keep = {live, store.previous(), *sound[-engine.settings.entry["keep_releases"] :]}
     # A failed release stays until a newer one succeeds, so that somebody can look for the cause.
     keep |= set(whole[whole.index(live) :] if live else whole)
-    return [name for name in store.directories() if name not in keep and not engine.alive(name)]
+    return [
+        name
+        for name in store.directories()
+        if name not in keep and not engine.alive(name) and not jobs.busy(engine, name)
+    ]
 
 
 def rendered_before(engine: Engine, live: str | None) -> dict[str, str]:
@@ -118,6 +123,7 @@ def rendered_before(engine: Engine, live: str | None) -> dict[str, str]:
         "socket.conf": layout.listener_drop_in(live),
         "before_start": release / "before_start",
         "after_start": release / "after_start",
+        **jobs.text_files(layout, live),
     }
     return {
         name: path.read_text().replace(live, ANY_RELEASE) if path.is_file() else ""

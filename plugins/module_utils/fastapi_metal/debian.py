@@ -18,6 +18,7 @@ from . import postgresql
 from .machine import Answer, OneOff, Output, Probe, Resources, Session, UnitState
 
 UNIX_LISTENS = 0x10000
+RUNNING = "--state=active,reloading,activating,deactivating"
 # Seconds between two looks at what goes on while a command runs.
 LOOK = 0.25
 
@@ -181,11 +182,31 @@ class Debian:
             said.seek(0)
             return Output(running.returncode, said.read().strip())
 
+    def jobs_alive(self, app: str) -> set[str]:
+        """Ask systemd for the units with a dot in the name before the release."""
+        listing = command(
+            *("systemctl", "list-units", "--plain", "--no-legend", "--full"),
+            *(RUNNING, f"{app}.*@*.service", f"{app}.*@*.timer"),
+        )
+        return {line.split()[0] for line in listing.splitlines() if line.strip()}
+
+    def jobs_enabled(self, app: str) -> set[str]:
+        """Read the links that systemd follows at boot."""
+        units = Path("/etc/systemd/system")
+        wants = ("multi-user.target.wants", "timers.target.wants")
+        return {link.name for want in wants for link in (units / want).glob(f"{app}.*@*")}
+
+    def stamp(self, path: Path, age: int) -> None:
+        """Leave a file of this age."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        os.utime(path, ns=(age, age))
+
     def one_offs(self, app: str) -> set[str]:
         """Ask systemd for the units of commands, in whatever release."""
         listing = command(
             *("systemctl", "list-units", "--plain", "--no-legend", "--full"),
-            "--state=active,activating,deactivating",
+            RUNNING,
             *(f"{app}-{kind}-*.service" for kind in ("before-start", "after-start", "schema")),
         )
         # With an @ it is a release of an application with a similar name.

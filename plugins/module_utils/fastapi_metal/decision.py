@@ -29,6 +29,7 @@ class Plan:
     work: bool
     prepare_on: str | None
     after_start_on: str | None
+    jobs: bool
     send: bool
     # What packages are for on that host, and whether a release there has the same ones.
     packages: Mapping[str, Any]
@@ -87,6 +88,7 @@ def plans(
             work=work,
             prepare_on=first if unsettled and not prepared else None,
             after_start_on=first if not completed else None,
+            jobs=any(result["jobs"] for result in results.values()),
             send=release not in mine["matching"],
             packages=mine["packages"],
             prune=work,

@@ -135,6 +135,19 @@ class Layout:
         """The timer that starts a failed release again after a while."""
         return f"release-retry@{self.app}@{release_id}.timer"
 
+    def job(self, release_id: str, name: str, suffix: str = "") -> str:
+        """The unit of a process or timer of a release. No name of an application holds a dot."""
+        return f"{self.app}.{name}@{release_id}{suffix and '.'}{suffix}"
+
+    def job_files(self, release_id: str) -> list[Path]:
+        """The units of processes and timers that a release has on disk."""
+        return sorted(self.system_units.glob(f"{self.app}.*@{release_id}.*"))
+
+    @staticmethod
+    def job_release(unit: str) -> str:
+        """The release of which a unit is."""
+        return unit.partition("@")[2].rpartition(".")[0]
+
     def units(self, release_id: str) -> list[str]:
         """Everything that must be stopped, in one call, for a release to stay stopped."""
         return [self.listener(release_id), self.service(release_id), self.retry(release_id)]

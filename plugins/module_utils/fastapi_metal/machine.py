@@ -129,6 +129,15 @@ class Machine(Protocol):
     def run_once(self, command: OneOff, look: Callable[[], None] | None = None) -> Output:
         """Run a one-off command to its end, calling `look` now and then; end it if that raises."""
 
+    def jobs_alive(self, app: str) -> set[str]:
+        """Return the units of processes and timers of an application that run, whatever the release."""
+
+    def jobs_enabled(self, app: str) -> set[str]:
+        """Return those that start at boot."""
+
+    def stamp(self, path: Path, age: int) -> None:
+        """Leave an empty file of this age, in nanoseconds since 1970."""
+
     def one_offs(self, app: str) -> set[str]:
         """Return the one-off commands of an application that are running."""
 

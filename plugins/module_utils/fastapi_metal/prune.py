@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from . import jobs
 from .check import prunable
 from .effects import Effect
 from .engine import Engine
@@ -12,12 +13,14 @@ def rest(engine: Engine, name: str) -> bool:
     """Make sure that systemd starts nothing of a release."""
     engine.disable(name)
     engine.stop(name)
+    jobs.rest(engine, name)
     return False
 
 
 def settings(engine: Engine, name: str) -> bool:
     """Remove what systemd knows of a release."""
     removed = [remove(path(name).parent) for path in (engine.layout.drop_in, engine.layout.listener_drop_in)]
+    removed.append(jobs.take_away(engine.layout, name))
     return any(removed)
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from . import jobs
 from .effects import Effect
 from .engine import Engine
 from .files import point, write
@@ -27,7 +28,9 @@ class PutBack:
 
     def enable(self) -> bool:
         """Let the old release start at boot."""
-        return self.back_to is not None and self.engine.enable(self.back_to)
+        if self.back_to is None:
+            return False
+        return jobs.enable(self.engine, self.back_to) | self.engine.enable(self.back_to)
 
     def rename(self) -> bool:
         """Move traffic back."""
@@ -40,7 +43,13 @@ class PutBack:
     def stop(self) -> bool:
         """Stop the failed release. Its files stay, for whoever looks for the cause."""
         self.engine.stop(self.failed)
+        jobs.rest(self.engine, self.failed)
         return True
+
+    def restart_jobs(self) -> bool:
+        """Start the jobs of the old release that had been stopped for those of the new one."""
+        effects = jobs.turn_over(self.engine, self.back_to) if self.back_to else []
+        return any([effect.apply() for effect in effects])
 
     def mark(self) -> bool:
         """Write down why it failed."""
@@ -67,5 +76,6 @@ def put_back(engine: Engine, failed: str, back_to: str | None, reason: str) -> l
         Effect("put_back.rename", undo.rename),
         Effect("put_back.disable", undo.disable),
         Effect("put_back.stop", undo.stop),
+        Effect("put_back.jobs", undo.restart_jobs),
         Effect("put_back.mark", undo.mark),
     ]

@@ -1,8 +1,10 @@
 """The texts that make a release's own configuration. Nothing else on the host holds a variable of it."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from . import serving
+from .job_units import Common, texts, unit_files
 from .project import joined
 from .settings import Settings, secret_variable
 
@@ -54,6 +56,7 @@ class Rendered:
     listener: str
     before_start: str
     after_start: str
+    jobs: dict[str, str]
 
     def texts(self) -> dict[str, str]:
         """Return every text by the name under which it is compared and shown."""
@@ -65,6 +68,7 @@ class Rendered:
             "before_start": self.before_start,
             # Left out where there is none, so that this key made no new release of every application.
             **({"after_start": self.after_start} if self.after_start else {}),
+            **self.jobs,
         }
 
 
@@ -158,6 +162,17 @@ def drop_in(settings: Settings, release_id: str) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
+def common(settings: Settings, release_id: str) -> Common:
+    """Return what processes and timers have in common with the server."""
+    wait = f"{WAIT_FOR_DATABASE} {settings.database_wait} {DATABASE_PATIENCE}"
+    return Common(partial(process, settings, release_id), wait, DATABASE_PATIENCE)
+
+
+def job_unit_files(settings: Settings, release_id: str) -> dict[str, str]:
+    """Return the units of a release's processes and timers, by name without application and release."""
+    return unit_files(settings, release_id, common(settings, release_id))
+
+
 def render(settings: Settings, release_id: str, workers: int) -> Rendered:
     """Return a release's own configuration."""
     return Rendered(
@@ -167,4 +182,5 @@ def render(settings: Settings, release_id: str, workers: int) -> Rendered:
         listener=serving.listener(settings, release_id),
         before_start="\n".join(map(str, settings.commands("before_start"))),
         after_start="\n".join(map(str, settings.commands("after_start"))),
+        jobs=texts(settings, release_id, common(settings, release_id)),
     )

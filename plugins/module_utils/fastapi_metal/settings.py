@@ -56,6 +56,8 @@ class Settings:
     socket_group: str
     minimum_free_disk: int
     deployed_by: str
+    # Whether this machine is the first of those that run it.
+    first: bool = True
 
     @property
     def name(self) -> str:
@@ -120,4 +122,5 @@ def from_request(app: str, request: dict[str, Any]) -> Settings:
         socket_group=request["socket_group"],
         minimum_free_disk=request["minimum_free_disk"],
         deployed_by=request["deployed_by"],
+        first=bool(request.get("first", True)),
     )

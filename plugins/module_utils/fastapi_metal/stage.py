@@ -4,6 +4,7 @@ import tarfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from . import job_units, jobs
 from .effects import Effect
 from .engine import Engine
 from .files import directory, point, remove, write, write_json
@@ -60,6 +61,7 @@ class Staging:
         drop_ins = (layout.drop_in(self.id).parent, layout.listener_drop_in(self.id).parent)
         leftovers = (self.path, layout.credentials(self.id), *drop_ins)
         removed = [remove(path) for path in leftovers]
+        removed.append(jobs.take_away(layout, self.id))
         return any(removed)
 
     def place(self) -> bool:
@@ -149,7 +151,9 @@ class Staging:
         directory(path.parent, 0o755)
         if self.rendered.listener:
             self.own_socket()
-        return write(path, self.rendered.drop_in, 0o644)
+        write(path, self.rendered.drop_in, 0o644)
+        jobs.lay_out(self.engine, self.id)
+        return True
 
     def own_socket(self) -> None:
         """Let a server that takes no socket make its own, where everybody looks for it."""
@@ -180,6 +184,7 @@ class Staging:
             "workers_reason": sizing.reason,
             "origin": engine.settings.source.origin,
             "settings": recordable(engine.settings.entry),
+            "jobs": job_units.recorded(engine.settings),
             "created": engine.machine.now(),
             "deployed_by": engine.settings.deployed_by,
         }

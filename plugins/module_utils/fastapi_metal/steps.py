@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from . import lease
+from . import jobs, lease
 from .check import check
 from .commands import CommandError, after_start, await_orphans, before_start
 from .engine import Engine
@@ -151,6 +151,14 @@ def step_switch(engine: Engine, request: Request) -> Result:
     return result
 
 
+def step_jobs(engine: Engine, request: Request) -> Result:
+    """End the processes and timers of the old release, start those of the new one, and watch them."""
+    release_id = request["release"]
+    changed = engine.perform(jobs.turn_over(engine, release_id))
+    problem, journal = jobs.watch(engine, release_id) or (None, [])
+    return {**done(changed), "problem": problem, "journal": journal}
+
+
 def step_drain(engine: Engine, request: Request) -> Result:
     """End the old release, take away what nobody keeps, and note how the run ended."""
     changed = engine.perform(drain(engine, request["release"])) if request.get("deploy", True) else []
@@ -193,6 +201,7 @@ STEPS: dict[str, Callable[[Engine, Request], Result]] = {
     "start": step_start,
     "switch": step_switch,
     "after_start": step_after_start,
+    "jobs": step_jobs,
     "drain": step_drain,
     "put_back": step_put_back,
 }

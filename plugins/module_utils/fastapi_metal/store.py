@@ -1,7 +1,7 @@
 """The releases that lie on a host, as they were recorded."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .files import append, read_json
@@ -21,6 +21,7 @@ class Record:
     deployed_by: str
     # What a later rollback needs of the settings of then.
     settings: dict[str, Any]
+    jobs: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Store:
             origin=str(found.get("origin")),
             deployed_by=str(found.get("deployed_by")),
             settings=found.get("settings", {}),
+            jobs=found.get("jobs", {}),
         )
 
     def directories(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from . import jobs
 from .effects import Effect
 from .engine import Engine
 from .files import point
@@ -57,15 +58,21 @@ def switch(engine: Engine, release_id: str) -> list[Effect]:
         live = store.live()
         return live not in {None, release_id} and point(engine.layout.before, target(str(live)))
 
+    def enable() -> bool:
+        # Its jobs too, before the rename: until then they refuse to start, and from then on a boot starts them.
+        return jobs.enable(engine, release_id) | engine.enable(release_id)
+
     def disable() -> bool:
         others = sorted(engine.machine.enabled(engine.settings.name) - {release_id})
         disabled = [engine.disable(other) for other in others]
+        wanted = jobs.wanted(engine, release_id)
+        disabled.append(jobs.disable(engine, engine.machine.jobs_enabled(engine.settings.name) - wanted))
         return any(disabled)
 
     return [
         Effect("switch.history", history),
         # Two enabled releases are harmless at boot, none is an outage.
-        Effect("switch.enable", partial(engine.enable, release_id)),
+        Effect("switch.enable", enable),
         # Pages that were loaded before the rename ask for their static files after it.
         Effect("switch.static", keep_static),
         Effect("switch.rename", partial(point, engine.layout.current, target(release_id))),
