@@ -131,7 +131,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
             "socket_group": app["socket_group"],
             "minimum_free_disk": int(app["minimum_free_disk"]),
             "deployed_by": f"{getpass.getuser()}@{socket.gethostname()}",
-            "first": bool(args.get("first", True)),
             "release": plan.get("release"),
             "back_to": plan.get("back_to"),
             "reason": args.get("reason", ""),

@@ -18,7 +18,7 @@ from fastapi_metal.specs import complete
 NOT_RUN = {"problem": "the step did not run there"}
 LEFT = {"problem": "it failed or became unreachable earlier in this play"}
 # In the order in which they run; each is registered as __app_<step>.
-STEPS = ("check", "ensure", "stage", "prepare", "start", "switch", "after_start", "drain", "put_back")
+STEPS = ("check", "ensure", "stage", "prepare", "start", "switch", "after_start", "jobs", "drain", "put_back")
 # Nothing follows these but the table.
 LAST = {"ensure", "drain"}
 

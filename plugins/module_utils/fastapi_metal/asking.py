@@ -21,7 +21,8 @@ POLL = 2.0
 
 def silence(entry: Mapping[str, Any], hosts: int) -> float:
     """Return how many seconds one host may hear nothing of a run that is well."""
-    commands = len(entry["before_start"]) * entry["before_start_timeout"]
+    # One more, for the turn at the database.
+    commands = (len(entry["before_start"]) + len(entry["after_start"]) + 1) * entry["before_start_timeout"]
     health = entry["health"]
     turn = health["timeout"] + health["stable"] + entry["release_watch"]
     return float(SILENCE + commands + turn * (hosts + 1) + entry["drain_timeout"])

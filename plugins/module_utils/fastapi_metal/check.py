@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from . import jobs, serving
+from . import job_units, jobs, serving
 from .engine import Engine
 from .identity import Identity, differences
 from .machine import Resources
@@ -73,6 +73,14 @@ def obstacle(engine: Engine, resources: Resources) -> str | None:
             f"{layout.etc} is there and belongs to something else; give apps.{settings.name} in "
             f"group_vars/all/apps.yml another name, for example `{settings.name}-app`"
         )
+    for job in job_units.jobs(settings):
+        wrong = engine.machine.wrong_schedule(job.settings["schedule"]) if job.kind == "timers" else None
+        if wrong:
+            return (
+                f"apps.{settings.name}.timers.{job.name}.schedule in group_vars/all/apps.yml is "
+                f"`{job.settings['schedule']}`, which systemd does not understand ({wrong}); use for example "
+                "`daily`, `Mon..Fri 06:30` or `*:0/15`"
+            )
     free = engine.machine.free_disk(layout.home)
     if free < settings.minimum_free_disk:
         return (

@@ -196,6 +196,12 @@ class Debian:
         wants = ("multi-user.target.wants", "timers.target.wants")
         return {link.name for want in wants for link in (units / want).glob(f"{app}.*@*")}
 
+    def wrong_schedule(self, text: str) -> str | None:
+        """Ask systemd to read it."""
+        argv = ["systemd-analyze", "calendar", "--", text]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        return None if done.returncode == 0 else (done.stderr.strip().splitlines() or ["refused"])[0]
+
     def stamp(self, path: Path, age: int) -> None:
         """Leave a file of this age."""
         path.parent.mkdir(parents=True, exist_ok=True)

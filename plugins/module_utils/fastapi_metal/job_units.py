@@ -16,7 +16,14 @@ from .settings import Settings
 START_LIMIT = ("StartLimitIntervalSec=120", "StartLimitBurst=8")
 
 # What `exec` cannot stand before: the shell's own words, and more than one command.
-SIMPLE = re.compile(r"(?!(?:cd|exec|export|if|for|while|set|until|case|trap|ulimit|eval)\b)[\w./-]+(?:[ \t][^\n;&|<>()]*)?")
+SHELL_WORDS = "cd|exec|export|if|for|while|set|until|case|trap|ulimit|eval"
+SIMPLE = re.compile(rf"(?!(?:{SHELL_WORDS})\b)[\w./-]+(?:[ \t][^\n;&|<>()]*)?")
+
+# What an entry of `processes` or `timers` gets that leaves a key out.
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "processes": {"hosts": "all", "workdir": None, "stop_timeout": 30},
+    "timers": {"hosts": "first", "workdir": None, "stop_timeout": 30, "timeout": 3600},
+}
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ class Job:
 def jobs(settings: Settings) -> list[Job]:
     """Return what an application declares."""
     return [
-        Job(name, kind, declared)
+        Job(name, kind, {**DEFAULTS[kind], **declared})
         for kind in ("processes", "timers")
         for name, declared in sorted(settings.entry[kind].items())
     ]
@@ -78,7 +85,7 @@ def service(settings: Settings, job: Job, release_id: str, common: Common) -> st
     lines += [
         "",
         "[Service]",
-        *common.process(job.settings.get("workdir")),
+        *common.process(job.settings["workdir"]),
         f"Type={'exec' if is_process else 'oneshot'}",
         # Whatever starts it, only the live release's does: at boot, after a power cut, by hand.
         f"ExecCondition=/usr/bin/test {layout.current} -ef {release}",

@@ -57,7 +57,7 @@ def wanted(engine: Engine, release_id: str) -> set[str]:
 
 def is_work_of_a_timer(layout: Layout, unit: str) -> bool:
     """Tell whether a unit is what a timer starts: a new release does not cut it short."""
-    return unit.endswith(".service") and (layout.system_units / f"{unit.removesuffix('.service')}.timer").is_file()
+    return unit.endswith(".service") and (layout.system_units / unit).with_suffix(".timer").is_file()
 
 
 def strays(engine: Engine, release_id: str) -> set[str]:
@@ -91,7 +91,8 @@ def busy(engine: Engine, release_id: str) -> bool:
 def stop(engine: Engine, units: set[str]) -> None:
     """Stop units in one call, wait until they have ended, and forget how they did."""
     if units:
-        retries = {f"release-retry@{unit.removesuffix('.service')}.timer" for unit in units if unit.endswith(".service")}
+        services = {unit.removesuffix(".service") for unit in units if unit.endswith(".service")}
+        retries = {f"release-retry@{service}.timer" for service in services}
         engine.machine.stop(sorted(units | retries))
         engine.machine.reset_failed(sorted(units))
 
@@ -124,8 +125,8 @@ def hand_over_stamps(engine: Engine, release_id: str) -> bool:
         mine = stamp(layout, unit)
         if not unit.endswith(".timer"):
             continue
-        before = [path for path in mine.parent.glob(f"stamp-{unit.partition('@')[0]}@*.timer") if path != mine]
-        last = max((path.stat().st_mtime_ns for path in before), default=0)
+        stamps = mine.parent.glob(f"stamp-{unit.partition('@')[0]}@*.timer")
+        last = max((path.stat().st_mtime_ns for path in stamps if path != mine), default=0)
         if last > (mine.stat().st_mtime_ns if mine.exists() else 0):
             engine.machine.stamp(mine, last)
             changed = True
@@ -181,7 +182,7 @@ def turn_over(engine: Engine, release_id: str) -> list[Effect]:
 
 
 def watch(engine: Engine, release_id: str) -> tuple[str, list[str]] | None:
-    """Watch the processes of the live release for a moment; return which one does not stay, and its last words."""
+    """Watch the processes of the live release; return which one does not stay up, and its last words."""
     machine = engine.machine
     units = sorted(unit for unit in wanted(engine, release_id) if unit.endswith(".service"))
     first = {unit: machine.state(unit) for unit in units}

@@ -135,6 +135,9 @@ class Machine(Protocol):
     def jobs_enabled(self, app: str) -> set[str]:
         """Return those that start at boot."""
 
+    def wrong_schedule(self, text: str) -> str | None:
+        """Return what is wrong with a time of systemd's calendar, or nothing."""
+
     def stamp(self, path: Path, age: int) -> None:
         """Leave an empty file of this age, in nanoseconds since 1970."""
 

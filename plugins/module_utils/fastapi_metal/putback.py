@@ -49,7 +49,7 @@ class PutBack:
     def restart_jobs(self) -> bool:
         """Start the jobs of the old release that had been stopped for those of the new one."""
         effects = jobs.turn_over(self.engine, self.back_to) if self.back_to else []
-        return any([effect.apply() for effect in effects])
+        return bool([effect.apply() for effect in effects])
 
     def mark(self) -> bool:
         """Write down why it failed."""

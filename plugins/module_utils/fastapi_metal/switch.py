@@ -59,7 +59,7 @@ def switch(engine: Engine, release_id: str) -> list[Effect]:
         return live not in {None, release_id} and point(engine.layout.before, target(str(live)))
 
     def enable() -> bool:
-        # Its jobs too, before the rename: until then they refuse to start, and from then on a boot starts them.
+        # Its jobs too: until the rename they refuse to start, and from then on a boot starts them.
         return jobs.enable(engine, release_id) | engine.enable(release_id)
 
     def disable() -> bool:

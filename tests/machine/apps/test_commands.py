@@ -202,7 +202,7 @@ def test_a_migration_that_hangs_is_ended_with_its_processes(
     with reading(works) as took:
         text = refused(lab.deploy("works", source={"path": str(source)}, before_start_timeout=6))
     assert "took more than 6 s (apps.works.before_start_timeout)" in text
-    assert host.run("pgrep -f 'sleep 4711'").rc != 0
+    assert host.run("pgrep -f '[s]leep 4711'").rc != 0
     held = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND locktype = 'relation'"
     wait_until("the lock is gone", lambda: sql(host, held) == "0", 8)
     assert min(took) >= 0
@@ -226,3 +226,76 @@ def test_somebody_else_has_the_turn(lab: Lab, host: Host, works: Site, source: P
     assert "`ann-at-her-laptop`, process " in text
     assert "Wait for it, or end it" in text
     assert runs(host, "0001") == 1
+
+
+def test_processes_and_timers_are_of_the_release(lab: Lab, host: Host, works: Site, source: Path) -> None:
+    """They have what the server has, are restarted with it from their own path, and go when undeclared.
+
+    Red when a unit runs through `current`, lacks a secret, or stays after its key is gone.
+    """
+    declared: dict[str, Any] = {
+        "secrets": {"token": "s3cret-value"},
+        "processes": {"worker": {"command": "python -m ledger.worker", "stop_timeout": 5}},
+        "timers": {"tick": {"command": "python -m ledger.tell tick", "schedule": "*:*:0/2"}},
+    }
+
+    def running() -> dict[str, str]:
+        listing = host.check_output(
+            "systemctl list-units --plain --no-legend --full 'works.*@*' | awk '{print $1, $3}'"
+        )
+        return dict(line.split() for line in listing.splitlines())
+
+    releases = []
+    for word in ("first", "second"):
+        done = lab.deploy("works", env={"WORD": word}, **declared)
+        assert done.returncode == 0, done.stdout[-3000:]
+        release = works.get("/health").json()["release"]
+        server = works.get("/surroundings").json()
+        assert server["prefix"] == f"/srv/works/releases/{release}/venv"
+
+        def told(name: str) -> Any:
+            return json.loads(host.check_output(f"cat /var/lib/works/{name}.json"))
+
+        wait_until("the worker of this release", lambda server=server: told("worker") == server, 20)
+        wait_until("the timer of this release", lambda server=server: told("tick") == server, 20)
+        jobs = running()
+        assert jobs[f"works.worker@{release}.service"] == "active"
+        assert jobs[f"works.tick@{release}.timer"] == "active"
+        assert {unit.partition("@")[2].rpartition(".")[0] for unit in jobs} == {release}
+        releases.append(release)
+    assert releases[0] != releases[1]
+    pid = host.check_output(f"systemctl show -P MainPID works.worker@{releases[1]}.service")
+    assert "python" in host.check_output(f"cat /proc/{pid}/cmdline"), "the shell stands in between"
+    # By hand too, only the live release's can be started.
+    host.run(f"systemctl start works.worker@{releases[0]}.service")
+    assert running().get(f"works.worker@{releases[0]}.service") is None
+    assert "changed=0" in lab.deploy("works", env={"WORD": "second"}, **declared).stdout
+    done = lab.deploy("works", env={"WORD": "second"})
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert running() == {}
+    assert host.run("ls /etc/systemd/system/*.wants/works.*").rc != 0
+
+
+def test_a_worker_that_does_not_stay_up_puts_the_release_back(
+    lab: Lab, host: Host, works: Site, source: Path
+) -> None:
+    """The message holds its last words, and what served before serves.
+
+    Red when only the web side of a release is watched.
+    """
+    before = works.get("/health").json()["release"]
+    text = refused(lab.deploy("works", processes={"worker": {"command": "echo no queue; exit 7"}}))
+    assert "the process `worker` (apps.works.processes.worker) does not stay up" in text
+    assert "no queue" in text
+    assert works.get("/health").json()["release"] == before
+    assert host.run("systemctl is-active 'works.worker@*'").rc != 0
+
+
+def test_a_schedule_that_systemd_does_not_know_is_refused(lab: Lab, works: Site) -> None:
+    """Before anything changes, with one that works.
+
+    Red when the timer's unit is written first and fails then.
+    """
+    text = refused(lab.deploy("works", timers={"t": {"command": "true", "schedule": "sometimes soon"}}))
+    assert "apps.works.timers.t.schedule" in text
+    assert "Mon..Fri 06:30" in text

@@ -3,6 +3,7 @@
 
 import io
 import itertools
+import os
 import tarfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -77,6 +78,7 @@ class FakeMachine:
     sessions: list["FakeSession"] = field(default_factory=list)
     turn_holder: list[str] = field(default_factory=list)
     in_the_way: list[list[str]] = field(default_factory=list)
+    dying_jobs: set[str] = field(default_factory=set)
     users: dict[str, str] = field(default_factory=dict)
     words: dict[str, str] = field(default_factory=dict)
     free: int = 10_000
@@ -103,6 +105,10 @@ class FakeMachine:
         for unit in units:
             release = unit.partition("@")[2].rpartition(".")[0]
             assert (self.root / "srv/shop/releases" / release / "release.json").is_file(), "AssertPathExists="
+            if unit.startswith("shop."):
+                assert (self.root / "etc/systemd/system" / unit).is_file(), f"{unit} is no unit"
+                if unit.endswith(".service") and not self.live(release):
+                    continue
             self.running.setdefault(unit, self.time)
 
     def stop(self, units: list[str]) -> None:
@@ -124,7 +130,10 @@ class FakeMachine:
     def state(self, unit: str) -> UnitState:
         if unit not in self.running:
             return UnitState()
-        if unit.endswith(".socket"):
+        if unit.startswith("shop."):
+            dies = unit.partition("@")[0] in self.dying_jobs
+            return UnitState("active", 300, restarts=int(self.time > self.running[unit]) * dies)
+        if not unit.endswith(".service"):
             return UnitState(active="active")
         behaviour, age = self.of(unit), self.time - self.running[unit]
         dead = not behaviour.starts or (behaviour.dies_after is not None and age >= behaviour.dies_after)
@@ -138,10 +147,31 @@ class FakeMachine:
         }
 
     def loaded(self, app: str) -> set[str]:
-        return {unit.partition("@")[2].rpartition(".")[0] for unit in self.running}
+        return {
+            unit.partition("@")[2].rpartition(".")[0] for unit in self.running if unit.startswith(f"{app}@")
+        }
 
     def journal(self, unit: str, lines: int, identifier: str | None = None) -> list[str]:
         return [f"last words of {unit}"]
+
+    def jobs_alive(self, app: str) -> set[str]:
+        return {unit for unit in self.running if unit.startswith(f"{app}.")}
+
+    def jobs_enabled(self, app: str) -> set[str]:
+        return {unit for unit in self.enabled_units if unit.startswith(f"{app}.")}
+
+    def wrong_schedule(self, text: str) -> str | None:
+        return "Failed to parse calendar specification" if text == "sometimes" else None
+
+    def stamp(self, path: Path, age: int) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        os.utime(path, ns=(age, age))
+
+    def live(self, release: str) -> bool:
+        """Tell what ExecCondition= of a job does."""
+        current = self.root / "srv/shop/current"
+        return current.is_symlink() and current.readlink().name == release
 
     def one_offs(self, app: str) -> set[str]:
         left, self.orphans = self.orphans[:1], self.orphans[1:]
@@ -186,10 +216,9 @@ class FakeMachine:
         return Answer(self.of(unit).status)
 
     def children(self, pid: int) -> frozenset[int]:
+        servers = [unit for unit in self.running if unit.startswith("shop@") and unit.endswith(".service")]
         # One release is under observation at a time: the one that started last.
-        unit = max(
-            (unit for unit in self.running if unit.endswith(".service")), key=lambda unit: self.running[unit]
-        )
+        unit = max(servers, key=lambda unit: self.running[unit])
         behaviour, age = self.of(unit), self.time - self.running[unit]
         lost = behaviour.loses_worker_after is not None and age >= behaviour.loses_worker_after
         first = 200 + lost + (int(age * 10) if behaviour.respawns else 0)
@@ -235,6 +264,9 @@ class FakeMachine:
                 and (self.root / "srv/shop/releases" / release / "release.json").is_file()
             ):
                 self.running[unit] = self.running[unit.replace(".service", ".socket")] = self.time
+            if unit.startswith("shop.") and (unit.endswith(".timer") or self.live(release)):
+                assert (self.root / "etc/systemd/system" / unit).is_file(), f"{unit} is enabled and gone"
+                self.running[unit] = self.time
 
 
 def tarball() -> bytes:
@@ -257,6 +289,7 @@ class Host:
 
     machine: FakeMachine
     observer: Observer = nobody
+    first: bool = True
 
     @property
     def layout(self) -> Layout:
@@ -275,6 +308,7 @@ class Host:
             "socket_group": "www-data",
             "minimum_free_disk": 512,
             "deployed_by": "somebody@controller",
+            "first": self.first,
             "reason": "",
             "files": [],
             "enable": ["release-mend@shop.service"],
@@ -449,6 +483,7 @@ class Fleet:
         phases.append(
             ("after_start", [name for name, plan in run.plans.items() if plan.after_start_on == name])
         )
+        phases.append(("jobs", [name for name in going if run.plans[name].jobs]))
         for step, names in phases:
             if not self._phase(run, request, step, names):
                 return
@@ -469,7 +504,8 @@ class Fleet:
 
     def _step(self, run: Run, request: dict[str, Any], step: str, name: str) -> None:
         plan, host = run.plans.get(name), self.hosts[name]
-        asked = {**request, "first": name == next(iter(self.hosts)), "lease": {**request["lease"]}}
+        first = host.first and name == next(iter(self.hosts))
+        asked = {**request, "first": first, "lease": {**request["lease"]}}
         if plan:
             asked.update(release=plan.release, back_to=plan.back_to, deploy=plan.deploy)
             asked["recorded"] = plan.recorded

@@ -14,6 +14,7 @@ def checked(**changes: Any) -> dict[str, Any]:
         "matching": [],
         "prepared": [],
         "completed": [],
+        "jobs": False,
         "proposed": "new",
         "why": ["source"],
         "workers": 2,

@@ -14,6 +14,9 @@ from hypothesis import strategies as st
 
 ENTRY = {
     "before_start": ["migrate"],
+    "after_start": ["seed"],
+    "processes": {"worker": {"command": "work"}},
+    "timers": {"report": {"command": "report", "schedule": "daily"}},
     "secrets": {"key": "value"},
     "keep_releases": 2,
     "release_watch": 2,
@@ -64,7 +67,18 @@ def is_settled(host: Host) -> bool:
     """Tell whether one release is live, enabled and alone, and nothing of a half one is left."""
     live = host.layout.current.readlink().name
     halves = [path for path in host.layout.releases.iterdir() if not (path / "release.json").is_file()]
-    return host.machine.enabled("shop") == {live} == host.machine.loaded("shop") and not halves
+    jobs = {f"shop.worker@{live}.service", f"shop.report@{live}.timer"}
+    alone = host.machine.enabled("shop") == {live} == host.machine.loaded("shop")
+    return (
+        alone and jobs == host.machine.jobs_enabled("shop") == host.machine.jobs_alive("shop") and not halves
+    )
+
+
+def only_live_processes(host: Host) -> bool:
+    """Tell whether no process of another release was started by a boot."""
+    live = host.layout.current.readlink().name if host.layout.current.is_symlink() else ""
+    services = {unit for unit in host.machine.jobs_alive("shop") if unit.endswith(".service")}
+    return services <= {f"shop.worker@{live}.service"}
 
 
 @pytest.mark.parametrize("before", [(), ("old",), ("older", "old")], ids=["first", "second", "pruning"])
@@ -77,6 +91,8 @@ def test_killed_anywhere_the_next_run_completes(
         count["places where the engine was killed in a deploy"] += 1
         if power:
             host.machine.power_cut()
+            assert only_live_processes(host), place
+            assert not before or host.machine.jobs_alive("shop"), f"{place}: a boot without the worker"
         if before:
             assert host.live_word() in {"old", "new"}, place
         host.deploy("new", **ENTRY)
@@ -118,6 +134,7 @@ def test_any_sequence_of_deaths_leaves_something_that_serves(
             count["deploys killed in a random sequence"] += 1
         if power:
             host.machine.power_cut()
+            assert only_live_processes(host)
         live = host.live_word()
         assert live != "bad"
         assert live is not None or not served
