@@ -66,6 +66,7 @@ def test_the_role_has_the_steps_of_this_fleet() -> None:
         "start",
         "switch",
         "after_start",
+        "jobs",
         "drain",
         "ensure",
     ]
