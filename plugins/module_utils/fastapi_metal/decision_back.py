@@ -77,6 +77,7 @@ def plans_back(app: str, results: Results, wanted: str) -> dict[str, Plan]:
             work=True,
             prepare_on=None,
             after_start_on=None,
+            jobs=True,
             send=False,
             packages={},
             prune=True,

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from . import jobs
 from .engine import Engine
 from .store import Record
 
@@ -48,7 +49,7 @@ def look_back(engine: Engine) -> Found:
     return {
         "problem": problem,
         "live": live,
-        "settled": live if live and engine.settled(live) else None,
+        "settled": live if live and engine.settled(live) and jobs.settled(engine, live) else None,
         "previous": previous,
         "releases": releases,
     }

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -245,6 +246,9 @@ def test_processes_and_timers_are_of_the_release(lab: Lab, host: Host, works: Si
         )
         return dict(line.split() for line in listing.splitlines())
 
+    def told(name: str, server: Any) -> bool:
+        return bool(json.loads(host.check_output(f"cat /var/lib/works/{name}.json")) == server)
+
     releases = []
     for word in ("first", "second"):
         done = lab.deploy("works", env={"WORD": word}, **declared)
@@ -253,11 +257,8 @@ def test_processes_and_timers_are_of_the_release(lab: Lab, host: Host, works: Si
         server = works.get("/surroundings").json()
         assert server["prefix"] == f"/srv/works/releases/{release}/venv"
 
-        def told(name: str) -> Any:
-            return json.loads(host.check_output(f"cat /var/lib/works/{name}.json"))
-
-        wait_until("the worker of this release", lambda server=server: told("worker") == server, 20)
-        wait_until("the timer of this release", lambda server=server: told("tick") == server, 20)
+        wait_until("the worker of this release", partial(told, "worker", server), 20)
+        wait_until("the timer of this release", partial(told, "tick", server), 20)
         jobs = running()
         assert jobs[f"works.worker@{release}.service"] == "active"
         assert jobs[f"works.tick@{release}.timer"] == "active"
