@@ -446,7 +446,7 @@ class Fleet:
             return
         run.report = [line for plan in run.plans.values() for line in plan.report]
         going = [name for name, plan in run.plans.items() if plan.deploy]
-        phases = [("start", going), *(("switch", batch) for batch in self._batches(run))]
+        phases = [("start", going), *(("switch", batch) for batch in self._batches(run)), ("jobs", going)]
         for step, names in phases:
             if not self._phase(run, request, step, names):
                 return
