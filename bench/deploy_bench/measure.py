@@ -101,6 +101,8 @@ class Bench:
         with tempfile.TemporaryDirectory(prefix="bench-") as sockets:
             # Ansible would find the connection of the run before.
             environment = {**os.environ, "ANSIBLE_SSH_CONTROL_PATH_DIR": sockets}
+            # Every tool keeps its bytecode, as on a user's machine.
+            environment.pop("PYTHONDONTWRITEBYTECODE", None)
             begun = time.monotonic()
             done = subprocess.run(
                 command,

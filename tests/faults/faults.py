@@ -247,5 +247,6 @@ NOT_CAUSED = {
     "test_releases.py::test_every_kind_of_release_drops_nothing": NAIVE,
     "test_releases.py::test_twenty_quick_switches_drop_nothing": NAIVE,
     "test_releases.py::test_a_restart_in_place_of_a_switch_is_noticed": ITS_OWN,
+    "test_release.py::test_a_deploy_is_few_remote_tasks": ON_THE_CONTROLLER,
     "test_site.py::test_an_untrusted_authority_is_noticed": "it shows that the test beside it can fail",
 }

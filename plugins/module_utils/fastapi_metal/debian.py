@@ -1,12 +1,10 @@
 """A real Debian machine behind the seam."""
 
 import grp
-import http.client
 import os
 import pwd
 import re
 import shutil
-import socket
 import subprocess
 import syslog
 import tempfile
@@ -14,7 +12,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from . import postgresql
 from .machine import Answer, OneOff, Output, Probe, Resources, Session, UnitState
 
 UNIX_LISTENS = 0x10000
@@ -25,20 +22,6 @@ LOOK = 0.25
 
 class CommandError(Exception):
     """A command of the system did what it never should: fail."""
-
-
-class UnixConnection(http.client.HTTPConnection):
-    """HTTP over a unix socket."""
-
-    def __init__(self, probe: Probe) -> None:
-        super().__init__("localhost", timeout=probe.timeout)
-        self.path = str(probe.socket)
-
-    def connect(self) -> None:
-        """Connect to the socket instead of a host."""
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
 
 
 def command(*argv: str, check: bool = True) -> str:
@@ -222,6 +205,8 @@ class Debian:
 
     def session(self, url: str, user: str, password: str, name: str) -> Session:
         """Connect to a PostgreSQL."""
+        from . import postgresql
+
         return postgresql.Session(postgresql.address(url, user, password), user, name)
 
     def run(self, argv: list[str], directory: Path, env: dict[str, str]) -> Output:
@@ -258,17 +243,9 @@ class Debian:
 
     def probe(self, probe: Probe) -> Answer:
         """Ask as Nginx would: through the socket, with the headers that it sets."""
-        connection = UnixConnection(probe)
-        headers = {"Host": probe.host, "X-Forwarded-For": "127.0.0.1", "X-Forwarded-Proto": "https"}
-        try:
-            connection.request("GET", probe.path, headers={**headers, "Connection": "close"})
-            response = connection.getresponse()
-            response.read()
-        except (OSError, http.client.HTTPException) as error:
-            return Answer(None, f"no answer ({error or type(error).__name__})")
-        finally:
-            connection.close()
-        return Answer(response.status)
+        from .unix_http import ask
+
+        return ask(probe)
 
     def children(self, pid: int) -> frozenset[int]:
         """Read who a process's children are."""

@@ -9,6 +9,8 @@ from .engine import Engine
 from .machine import Answer, Probe, UnitState
 
 INTERVAL = 0.2
+# Whoever deploys waits for the first healthy answer, so it is looked for more often.
+INTERVAL_BEFORE = 0.05
 # A healthy release may be slow under load; before, a probe waits in the backlog for a worker to come up.
 PATIENCE = 5.0
 PATIENCE_BEFORE = 2.0
@@ -84,7 +86,7 @@ def until_healthy(watched: Watched, timeout: float) -> UnitState | str:
                 return state
             if len(seen) > TOO_MANY * watched.workers:
                 return f"its workers die and are started again: {len(seen)} were seen before it was healthy"
-        machine.sleep(INTERVAL)
+        machine.sleep(INTERVAL_BEFORE)
     if watched.healthy(answer):
         return f"it has {count} worker processes instead of {watched.workers} after {timeout:.0f} s"
     waits = " (it is still starting: does it wait for its database?)" if state.active == "activating" else ""
@@ -112,7 +114,7 @@ def through_window(watched: Watched, first: UnitState, stable: float) -> str | N
             return f"one of its workers died {passed:.1f} s after its first healthy answer"
         if passed >= stable:
             return None
-        machine.sleep(INTERVAL)
+        machine.sleep(min(INTERVAL, stable - passed))
 
 
 def watch(watched: Watched, seconds: float) -> str | None:

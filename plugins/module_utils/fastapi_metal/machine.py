@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import Protocol
 
 
+class DatabaseError(Exception):
+    """A database refused, or cannot be reached; the message is its own."""
+
+
 @dataclass(frozen=True)
 class Output:
     """How a command ended."""

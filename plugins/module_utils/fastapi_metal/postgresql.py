@@ -18,15 +18,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from .machine import DatabaseError
+
 PROTOCOL = 196608
 TLS_REQUEST = 80877103
 TIMEOUT = 10.0
 # These never verify; `verify-ca` and `verify-full` do. libpq means the same by them.
 UNVERIFIED = {"allow", "prefer", "require"}
-
-
-class DatabaseError(Exception):
-    """The server refused, or cannot be reached; the message is its own."""
 
 
 @dataclass(frozen=True)

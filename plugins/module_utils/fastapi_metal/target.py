@@ -4,11 +4,9 @@ The engine copies this file into each release and adds one line that makes `app`
 """
 
 import ast
-import asyncio
 import contextlib
 import importlib
 from collections.abc import Awaitable, Callable, MutableMapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 Scope = MutableMapping[str, Any]
@@ -38,6 +36,10 @@ def attribute(module: Any, path: ast.expr) -> Any:
 
 def widen(threads: int) -> None:
     """Let this process run so many calls at once that block, in asyncio and in anyio (FastAPI's `def`)."""
+    # Not above: the engine imports this file to copy it, and asyncio would double what that costs.
+    import asyncio
+    from concurrent.futures import ThreadPoolExecutor
+
     pool = ThreadPoolExecutor(threads, thread_name_prefix="asyncio")
     asyncio.get_running_loop().set_default_executor(pool)
     with contextlib.suppress(ImportError):

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .engine import Engine
-from .machine import Session
-from .postgresql import DatabaseError
+from .machine import DatabaseError, Session
 
 POLL = 0.5
 

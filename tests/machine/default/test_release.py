@@ -1,10 +1,18 @@
 """A release moves traffic from the old version to the new one without losing a request."""
 
+import json
 import time
+from typing import Any
 
 from client import Site, load, product
-from conftest import Lab
+from conftest import ROOT, Lab
 from testinfra.host import Host
+
+# What Ansible does without the machine.
+ON_CONTROLLER = {
+    *("release_decide", "validate_apps", "validate_argument_spec"),
+    *("include_tasks", "include_role", "assert", "debug", "fail", "meta", "set_fact"),
+}
 
 
 def renamed(host: Host) -> float:
@@ -14,6 +22,42 @@ def renamed(host: Host) -> float:
     """
     offset = time.time() - time.monotonic()
     return float(host.check_output("stat -c %.Z /srv/catalog/current")) - offset
+
+
+def remote_tasks(lab: Lab, **variables: Any) -> tuple[list[str], str]:
+    """Deploy and return the tasks that reached the machine, and the release's state at the end of the run."""
+    argv = [str(ROOT / ".venv/bin/ansible-playbook"), "-i", "inventories/lab", "playbooks/deploy.yml"]
+    argv += ["--extra-vars", json.dumps(variables)]
+    done = lab.run(*argv, ANSIBLE_STDOUT_CALLBACK="ansible.posix.json")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+    tasks = [task for play in json.loads(done.stdout)["plays"] for task in play["tasks"]]
+    reached = [
+        task["task"]["name"]
+        for task in tasks
+        for result in task["hosts"].values()
+        if str(result.get("action")).rpartition(".")[2] not in ON_CONTROLLER and not result.get("skipped")
+    ]
+    table = next(task for task in tasks if task["task"]["name"].endswith("and has now"))
+    return reached, next(iter(table["hosts"].values()))["msg"][-1].split()[-1]
+
+
+def test_a_deploy_is_few_remote_tasks(lab: Lab) -> None:
+    """An unchanged deploy reaches a machine with at most 8 tasks, and so does one that releases.
+
+    Each costs a round trip and a start of Python there, which is what a deploy's time is made of.
+    Red when a task of the role goes to the machine that could be a part of one of the engine's steps.
+    """
+    unchanged, state = remote_tasks(lab, app="catalog")
+    assert state == "unchanged"
+    entry = {**lab.variable("apps")["catalog"], "env": {"CATALOG_LOG_LEVEL": "error"}}
+    changed, state = remote_tasks(lab, app="catalog", apps={"catalog": entry})
+    assert state == "released"
+    _, state = remote_tasks(lab, app="catalog")
+    assert state == "released"
+    print(f"remote tasks: {len(unchanged)} of an unchanged deploy, {len(changed)} of a changed one")
+    assert any("check" in name for name in unchanged), "no task was counted"
+    assert len(unchanged) <= 8, unchanged
+    assert len(changed) <= 8, changed
 
 
 def test_a_changed_setting_is_a_release_that_drops_nothing(lab: Lab, host: Host, site: Site) -> None:
