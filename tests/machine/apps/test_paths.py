@@ -121,6 +121,7 @@ def test_two_applications_may_have_packages_of_one_name(lab: Lab, host: Host, tm
     """
     copy = tmp_path / "mirror"
     shutil.copytree(ROOT / "tests/apps/mirror", copy)
+    (copy / ".env").write_text("APP_NAME=from-a-file\n")
     main = copy / "mirror/main.py"
     main.write_text(main.read_text().replace('title: str = "mirror"', 'title: str = "another"'))
     for name, changes in (("left", {}), ("right", {"source": {"path": str(copy)}})):
@@ -137,4 +138,6 @@ def test_two_applications_may_have_packages_of_one_name(lab: Lab, host: Host, tm
     seen = lab.site("left").get("/kept/request").json()
     assert (seen["path"], seen["root_path"]) == ("/kept/request", "")
     assert lab.site("left").get("/request").status == 404
+    # What somebody has committed by mistake never wins over `env`: it is not there.
+    assert host.run("ls /srv/right/current/src/.env").rc != 0
     assert host.run("runuser -u left -- ls /srv/right/current/src /var/lib/right").rc != 0

@@ -1,8 +1,10 @@
 """Any ASGI server serves a release, and the application sees the same whichever it is."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from client import Site
 from conftest import Lab
 from testinfra.host import Host
 from websocket import WebSocket
@@ -20,6 +22,13 @@ SERVERS: dict[str, dict[str, Any]] = {
         "command": "granian {app} --interface asgi --uds {socket} --workers {workers}",
     },
 }
+
+
+def at_once(site: Site) -> int:
+    """Return how many calls that block one worker has run at once at most, when many were asked for."""
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda _: site.get("/busy?seconds=0.5").json(), range(32)))
+    return max(int(answer["most"]) for answer in answers)
 
 
 @pytest.mark.parametrize("name", SERVERS)
@@ -41,6 +50,8 @@ def test_every_server_shows_the_same_request(lab: Lab, host: Host, name: str) ->
         assert socket.receive() == "wss://mirror.lab.test/ws"
         socket.send("déjà vu")
         assert socket.receive() == "déjà vu"
+    if threads := SERVERS[name].get("threads"):
+        assert at_once(site) == threads
     own = "command" in SERVERS[name]
     assert ("nobody counts or watches them" in done.stdout) is own
     serving = host.check_output("systemctl show --property=ExecStart --value 'mirror@*.service'")

@@ -2,36 +2,54 @@
 
 import pytest
 from engine_fake import Host
-from fastapi_metal.rendering import environment_file, quoted, render
-from fastapi_metal.settings import text
-from hypothesis import given
+from fastapi_metal.rendering import environment, environment_file, render, secrets_file
+from fastapi_metal.settings import secret_variable, text
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 
-def read_by_systemd(content: str) -> str:
-    """Read a double-quoted value as systemd's parse_env_file does."""
-    assert content[0] == content[-1] == '"'
-    value, escaped = "", False
-    for character in content[1:-1]:
-        if escaped:
-            if character in '"\\`$':
-                value += character
-            elif character != "\n":
-                value += f"\\{character}"
-            escaped = False
-        elif character == "\\":
-            escaped = True
+def read_by_systemd(content: str) -> dict[str, str]:
+    """Read a file of double-quoted values as systemd's parse_env_file does, character for character."""
+    found: dict[str, str] = {}
+    state, key, value = "key", "", ""
+    for character in content:
+        if state == "key":
+            state, key = ("before", key) if character == "=" else ("key", key + character)
+        elif state == "before":
+            assert character == '"', "every value is quoted"
+            state, value = "quoted", ""
+        elif state == "escaped":
+            # A backslash before anything else stays, and one before the line's end joins two lines.
+            value += character if character in '"\\`$' else "" if character == "\n" else f"\\{character}"
+            state = "quoted"
+        elif state == "quoted":
+            state = {"\\": "escaped", '"': "after"}.get(character, "quoted")
+            value += character if state == "quoted" else ""
         else:
-            assert character != '"', "the value ends too early"
-            value += character
-    assert not escaped
-    return value
+            assert character == "\n", "the value ends too early"
+            found[key], state, key = value, "key", ""
+    assert (state, key) == ("key", ""), "the last value does not end"
+    return found
 
 
-@given(st.text(st.characters(blacklist_categories=["Cs", "Cc"], whitelist_characters="\n\t")))
-def test_values_survive_the_environment_file(value: str) -> None:
-    """Spaces, quotes, dollars, percent signs, backslashes, newlines and unicode come back as they were."""
-    assert read_by_systemd(quoted(value)) == value
+NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,10}", fullmatch=True)
+# All that validation lets through.
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(env=st.dictionaries(NAMES, TEXTS, max_size=6), secrets=st.dictionaries(NAMES, TEXTS, max_size=6))
+def test_values_survive_the_files_for_systemd(
+    host: Host, env: dict[str, str], secrets: dict[str, str]
+) -> None:
+    """Quotes, dollars, backslashes, newlines, control characters and unicode come back as they were."""
+    request = host.request("one", env=env, secrets=secrets, secrets_as="env")
+    own = host.settings(request)
+    assert read_by_systemd(environment_file(own, "some-release")) == environment(own, "some-release")
+    # Validation refuses two secrets of one variable.
+    if len({secret_variable(name) for name in secrets}) == len(secrets):
+        wanted = {secret_variable(name): value for name, value in secrets.items()}
+        assert read_by_systemd(secrets_file(own)) == wanted
 
 
 @pytest.mark.parametrize(
