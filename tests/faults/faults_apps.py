@@ -5,6 +5,8 @@ from faults import RELOAD_NGINX, Fault, drop_in, edited
 MIRROR_SITE = "/etc/nginx/sites-enabled/mirror.conf"
 PREFIX_SITE = "/etc/nginx/sites-enabled/prefix.conf"
 MIRROR_FAULT = "/run/systemd/system/mirror@.service.d/zz-fault.conf"
+# What runs keeps the environment that it was started with. systemd holds the socket meanwhile.
+RESTART_MIRROR = "systemctl restart mirror@$(basename $(readlink /srv/mirror/current)).service"
 
 FAULTS_APPS = [
     edited(
@@ -59,7 +61,7 @@ FAULTS_APPS = [
         "a variable lost on its way",
         "apps/test_environment.py::test_values_and_secrets_arrive_as_they_are",
         r"assert not \{'VALUE_2'",
-        cause=drop_in(MIRROR_FAULT, "UnsetEnvironment=VALUE_2"),
-        undo=f"rm {MIRROR_FAULT}; systemctl daemon-reload",
+        cause=f"{drop_in(MIRROR_FAULT, 'UnsetEnvironment=VALUE_2')}\n{RESTART_MIRROR}",
+        undo=f"rm {MIRROR_FAULT}; systemctl daemon-reload; {RESTART_MIRROR}",
     ),
 ]
