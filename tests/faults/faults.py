@@ -216,6 +216,8 @@ FAULTS = [
 ON_THE_CONTROLLER = "the fault is one of the playbooks or of the engine's plan, not one of a machine"
 ITS_OWN = "it causes the fault by itself, and looks at what visitors notice of it"
 NAIVE = "test_a_restart_in_place_of_a_switch_is_noticed beside it causes the fault under the same load"
+# Files of which every test deploys what is broken, or counts what a deploy has done on the machine.
+CAUSED_WITHIN = ("test_commands.py", "test_sources.py")
 NOT_CAUSED = {
     "test_certificates.py::test_a_silent_authority_stops_nothing": ON_THE_CONTROLLER,
     "test_certificates.py::test_a_new_name_gets_a_new_certificate": ON_THE_CONTROLLER,
@@ -228,12 +230,6 @@ NOT_CAUSED = {
     "test_broken.py::test_a_full_disk_is_said_and_nothing_moves": ITS_OWN,
     "test_broken.py::test_a_migration_runs_once_on_two_machines": ON_THE_CONTROLLER,
     "test_broken.py::test_after_all_failures_the_live_release_is_the_wanted_one": ON_THE_CONTROLLER,
-    "test_commands.py::test_a_migration_runs_once": ON_THE_CONTROLLER,
-    "test_commands.py::test_commands_have_what_the_server_has": ON_THE_CONTROLLER,
-    "test_commands.py::test_a_failing_command_after_the_start_puts_traffic_back": ITS_OWN,
-    "test_commands.py::test_a_migration_that_waits_for_a_table_stops_no_reader": ITS_OWN,
-    "test_commands.py::test_a_migration_that_hangs_is_ended_with_its_processes": ITS_OWN,
-    "test_commands.py::test_somebody_else_has_the_turn": ITS_OWN,
     "test_environment.py::test_a_changed_secret_leaves_the_running_release_alone": ON_THE_CONTROLLER,
     "test_paths.py::test_two_applications_may_have_packages_of_one_name": ON_THE_CONTROLLER,
     "test_failed_release.py::test_a_broken_release_leaves_the_old_one_serving": ON_THE_CONTROLLER,
