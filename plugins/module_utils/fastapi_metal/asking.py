@@ -70,6 +70,7 @@ def on_behalf(
         "first": host == hosts[0],
         "rollback": bool(args.get("rollback")),
         "recorded": bool(plan.get("recorded")),
+        "mode": str(plan.get("mode", "")),
         "deploy": bool(plan.get("deploy")),
         "undo": bool(plan.get("deploy")) and after not in NOTHING_TO_UNDO,
         "after": after,

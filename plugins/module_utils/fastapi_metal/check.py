@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from . import job_units, jobs, serving
+from . import job_units, jobs, room, serving
 from .engine import Engine
 from .identity import Identity, differences
 from .machine import Resources
@@ -22,8 +22,11 @@ def check(engine: Engine) -> dict[str, Any]:
     live = engine.store.live()
     record = engine.store.read(live) if live else None
     matching = [found.id for found in engine.store.all() if found.digest == identity.digest]
+    moves, why = room.mode(engine, resources, sizing)
     return {
         "problem": None,
+        "mode": moves,
+        "mode_reason": why,
         "live": live,
         "settled": live if live and engine.settled(live) and jobs.settled(engine, live) else None,
         "previous": engine.store.previous(),

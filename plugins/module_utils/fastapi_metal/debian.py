@@ -286,6 +286,22 @@ class Debian:
         command("useradd", *options, *group, "--home-dir", home, "--comment", f"Application {name}", name)
         return True
 
+    def available_memory(self) -> int:
+        """Read what the kernel estimates."""
+        match = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+        assert match, "/proc/meminfo holds MemAvailable"
+        return int(match[1]) // 1024
+
+    def used_memory(self, unit: str) -> int | None:
+        """Read a unit's control group; files in the page cache are not counted, they can go."""
+        group = command("systemctl", "show", "--property=ControlGroup", "--value", unit, check=False).strip()
+        try:
+            lines = Path(f"/sys/fs/cgroup{group}/memory.stat").read_text().splitlines() if group else []
+        except OSError:
+            return None
+        found = {name: int(value) for name, value in (line.split() for line in lines)}
+        return (found["anon"] + found["shmem"]) // (1024 * 1024) if {"anon", "shmem"} <= set(found) else None
+
     def free_disk(self, path: Path) -> int:
         """Ask the file system of the nearest directory that exists."""
         while not path.exists():

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .batches import batch_of
+from .room import SIDE_BY_SIDE
 
 Result = Mapping[str, Any]
 Results = Mapping[str, Result]
@@ -39,6 +40,8 @@ class Plan:
     report: list[str]
     # Go by what is recorded with the release, and not by today's inventory.
     recorded: bool = False
+    # side_by_side, or handover where two releases do not fit into memory.
+    mode: str = SIDE_BY_SIDE
 
 
 def problem_of(result: Result) -> str | None:
@@ -94,6 +97,7 @@ def plans(
             prune=work,
             batch=batch_of(host, unsettled, batch) if deploy else None,
             report=report(app, host, release, mine, deploy),
+            mode=mine.get("mode", SIDE_BY_SIDE),
         )
     return found
 
@@ -103,10 +107,18 @@ def plan(app: str, host: str, results: Results, has_commands: bool, has_after: b
     return plans(app, results, has_commands, has_after)[host]
 
 
+def told(host: str, mine: Result, deploy: bool) -> list[str]:
+    """Return what a host has to say beside its plan."""
+    lines = [f"{host}: {notice}" for notice in mine.get("notices", [])]
+    if deploy and mine.get("mode", SIDE_BY_SIDE) != SIDE_BY_SIDE:
+        lines.append(f"{host}: {mine['mode']}, {mine['mode_reason']}")
+    return lines
+
+
 def report(app: str, host: str, release: str, mine: Result, deploy: bool) -> list[str]:
     """Return what a user wants to know before anything happens."""
     workers = f"{mine['workers']} workers ({mine['workers_reason']})"
-    notices = [f"{host}: {notice}" for notice in mine.get("notices", [])]
+    notices = told(host, mine, deploy)
     if not deploy:
         return [f"{app} on {host}: unchanged, {release} is live with {workers}", *notices]
     if release not in mine["matching"]:

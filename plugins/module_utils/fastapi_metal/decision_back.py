@@ -1,7 +1,7 @@
 """To which release all hosts go back: a named one, or the one before. It must be whole on every host."""
 
 from .batches import batch_of
-from .decision import Plan, Results
+from .decision import Plan, Result, Results, told
 
 PREVIOUS = "previous"
 
@@ -82,26 +82,20 @@ def plans_back(app: str, results: Results, wanted: str) -> dict[str, Plan]:
             packages={},
             prune=True,
             batch=batch_of(host, unsettled, batch) if host in unsettled else None,
-            report=report(app, host, release, host in unsettled, mine["live"], mine.get("notices", [])),
+            report=report(app, host, release, mine, host in unsettled),
+            mode=mine["mode"],
             recorded=True,
         )
         for host, mine in results.items()
     }
 
 
-def report(
-    app: str, host: str, release: str, deploy: bool, live: str | None, notices: list[str]
-) -> list[str]:
+def report(app: str, host: str, release: str, mine: Result, deploy: bool) -> list[str]:
     """Return what a user wants to know before anything happens."""
-    told = [f"{host}: {notice}" for notice in notices]
+    notices = told(host, mine, deploy)
     if not deploy:
-        return [f"{app} on {host}: unchanged, {release} is live", *told]
-    if live == release:
-        return [
-            f"{app} on {host}: {release} is live, but something of it has stopped: it is put in order",
-            *told,
-        ]
-    return [
-        f"{app} on {host}: back to {release}, with the settings of then; live until now: {live or 'nothing'}",
-        *told,
-    ]
+        return [f"{app} on {host}: unchanged, {release} is live", *notices]
+    what = f"back to {release}, with the settings of then; live until now: {mine['live'] or 'nothing'}"
+    if mine["live"] == release:
+        what = f"{release} is live, but something of it has stopped: it is put in order"
+    return [f"{app} on {host}: {what}", *notices]

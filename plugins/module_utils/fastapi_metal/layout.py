@@ -123,6 +123,15 @@ class Layout:
         """Where a server that makes its own socket does so; empty at each start."""
         return self.root / "run" / self.app / release_id / "server.sock"
 
+    def hold(self, release_id: str) -> Path:
+        """Stands while a release must not start yet, in a handover."""
+        return self.release(release_id) / "hold"
+
+    def handover(self, release_id: str) -> Path:
+        """What systemd must know of a release during a handover; a boot forgets it."""
+        # Its name lets it come last, so that it counts.
+        return self.root / "run/systemd/system" / f"{self.service(release_id)}.d" / "zz-handover.conf"
+
     def service(self, release_id: str) -> str:
         """One release's service."""
         return f"{self.app}@{release_id}.service"

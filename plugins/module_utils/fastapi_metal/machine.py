@@ -175,6 +175,12 @@ class Machine(Protocol):
     def make_user(self, name: str, home: str) -> bool:
         """Make a system user that nobody can log in as, and a group of its name; return that it is new."""
 
+    def available_memory(self) -> int:
+        """Return MiB that programs can still get without swapping."""
+
+    def used_memory(self, unit: str) -> int | None:
+        """Return MiB that the processes of a unit hold together, each page once, or nothing if unknown."""
+
     def free_disk(self, path: Path) -> int:
         """Return MiB that are free where a path lies or would lie."""
 

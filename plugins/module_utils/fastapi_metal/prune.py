@@ -1,12 +1,15 @@
 """Step 7: take away what nobody needs, so that nothing of it can come back."""
 
+from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 from . import jobs
 from .check import prunable
 from .effects import Effect
 from .engine import Engine
 from .files import remove
+from .layout import Layout
 
 
 def rest(engine: Engine, name: str) -> bool:
@@ -17,9 +20,14 @@ def rest(engine: Engine, name: str) -> bool:
     return False
 
 
+def settings_of(layout: Layout) -> tuple[Callable[[str], Path], ...]:
+    """Return where systemd finds what it must know of one release."""
+    return layout.drop_in, layout.listener_drop_in, layout.handover
+
+
 def settings(engine: Engine, name: str) -> bool:
     """Remove what systemd knows of a release."""
-    removed = [remove(path(name).parent) for path in (engine.layout.drop_in, engine.layout.listener_drop_in)]
+    removed = [remove(path(name).parent) for path in settings_of(engine.layout)]
     removed.append(jobs.take_away(engine.layout, name))
     return any(removed)
 

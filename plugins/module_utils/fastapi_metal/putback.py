@@ -6,6 +6,7 @@ from . import jobs
 from .effects import Effect
 from .engine import Engine
 from .files import point, write
+from .handover import forget, underway
 from .switch import target
 
 
@@ -25,6 +26,18 @@ class PutBack:
             return False
         machine.start([layout.listener(self.back_to), layout.service(self.back_to)], wait=True)
         return True
+
+    def listen(self) -> bool:
+        """Let requests wait for the old release; there is no room to start it while the failed one runs."""
+        machine, layout = self.engine.machine, self.engine.layout
+        if self.back_to is None or machine.state(layout.listener(self.back_to)).active == "active":
+            return False
+        machine.start([layout.listener(self.back_to)], wait=True)
+        return True
+
+    def forget(self) -> bool:
+        """End the handover."""
+        return forget(self.engine, self.failed)
 
     def enable(self) -> bool:
         """Let the old release start at boot."""
@@ -58,8 +71,10 @@ class PutBack:
         return whole and write(layout.failed(self.failed), f"{self.reason}\n", 0o644)
 
 
-def put_back(engine: Engine, failed: str, back_to: str | None, reason: str) -> list[Effect]:
-    """Return the effects that undo start and switch.
+def put_back(
+    engine: Engine, failed: str, back_to: str | None, reason: str, tight: bool = False
+) -> list[Effect]:
+    """Return the effects that undo start and switch; where memory is `tight`, the failed release ends first.
 
     Where there is nothing to go back to, a live release is left as it is: an application that fails
     now and then serves better than none.
@@ -70,6 +85,17 @@ def put_back(engine: Engine, failed: str, back_to: str | None, reason: str) -> l
     if back_to is None and store.live() == failed:
         return []
     undo = PutBack(engine, failed, back_to, reason)
+    if tight or underway(engine, failed):
+        return [
+            Effect("put_back.listen", undo.listen),
+            Effect("put_back.enable", undo.enable),
+            Effect("put_back.rename", undo.rename),
+            Effect("put_back.disable", undo.disable),
+            Effect("put_back.stop", undo.stop),
+            Effect("put_back.revive", undo.revive),
+            Effect("put_back.forget", undo.forget),
+            Effect("put_back.mark", undo.mark),
+        ]
     return [
         Effect("put_back.revive", undo.revive),
         Effect("put_back.enable", undo.enable),

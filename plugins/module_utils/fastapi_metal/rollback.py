@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from . import jobs
+from . import jobs, room
 from .engine import Engine
 from .store import Record
 
@@ -46,8 +46,12 @@ def look_back(engine: Engine) -> Found:
         problem = (
             f"there is no release of {engine.settings.name} on this machine; run playbooks/deploy.yml first"
         )
+    resources = engine.resources()
+    moves, why = room.mode(engine, resources, engine.sizing(resources))
     return {
         "problem": problem,
+        "mode": moves,
+        "mode_reason": why,
         "live": live,
         "settled": live if live and engine.settled(live) and jobs.settled(engine, live) else None,
         "previous": previous,

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from . import jobs, lease
+from . import handover, jobs, lease
 from .check import check
 from .commands import CommandError, after_start, await_orphans, before_start
 from .engine import Engine
@@ -16,6 +16,7 @@ from .gate import Watched, gate, watch
 from .prune import prune
 from .putback import put_back
 from .rollback import as_recorded, look_back
+from .room import HANDOVER
 from .stage import StageError, stage
 from .static import StaticError
 from .switch import drain, start, switch
@@ -132,21 +133,38 @@ def observed(engine: Engine, release_id: str, changed: list[str], problem: str |
 
 
 def step_start(engine: Engine, request: Request) -> Result:
-    """Start the release and watch it through the gate."""
+    """Start the release and watch it through the gate; in a handover, let it listen."""
     release_id = request["release"]
     subject = watched(engine, release_id)
-    changed = engine.perform(start(engine, release_id))
+    if engine.store.live() == release_id and handover.underway(engine, release_id):
+        return done([])
+    if request.get("mode") == HANDOVER:
+        return done(engine.perform(handover.listen(engine, release_id)))
+    begun = handover.finish(engine, release_id) if handover.underway(engine, release_id) else []
+    changed = engine.perform([*begun, *start(engine, release_id)])
     return observed(engine, release_id, changed, gate(subject))
+
+
+def moved(engine: Engine, release_id: str) -> tuple[list[str], str | None]:
+    """Move traffic, and return what changed and a reason to go back; in a handover the gate follows."""
+    subject = watched(engine, release_id)
+    if not handover.underway(engine, release_id):
+        return engine.perform(switch(engine, release_id)), None
+    return engine.perform(handover.hand_over(engine, release_id)), gate(subject)
 
 
 def step_switch(engine: Engine, request: Request) -> Result:
     """Move traffic, watch the release with it, and move it back at once where that fails."""
     release_id = request["release"]
-    changed = engine.perform(switch(engine, release_id))
-    problem = watch(watched(engine, release_id), float(engine.settings.entry["release_watch"]))
+    changed, problem = moved(engine, release_id)
+    if problem is None:
+        problem = watch(watched(engine, release_id), float(engine.settings.entry["release_watch"]))
+    if problem is None and handover.underway(engine, release_id):
+        changed += engine.perform(handover.finish(engine, release_id))
     result = observed(engine, release_id, changed, problem)
     if problem:
-        back = engine.perform(put_back(engine, release_id, request["back_to"], problem))
+        tight = request.get("mode") == HANDOVER
+        back = engine.perform(put_back(engine, release_id, request["back_to"], problem, tight))
         result.update(effects=[*changed, *back], changed=True)
     return result
 
@@ -171,7 +189,9 @@ def step_put_back(engine: Engine, request: Request) -> Result:
     """Undo start and switch where they have begun, and note how the run ended."""
     changed = []
     if request.get("undo"):
-        changed = engine.perform(put_back(engine, request["release"], request["back_to"], request["reason"]))
+        tight = request.get("mode") == HANDOVER
+        undo = put_back(engine, request["release"], request["back_to"], request["reason"], tight)
+        changed = engine.perform(undo)
     note(engine, request, "failed")
     return done(changed)
 

@@ -82,6 +82,10 @@ class FakeMachine:
     users: dict[str, str] = field(default_factory=dict)
     words: dict[str, str] = field(default_factory=dict)
     free: int = 10_000
+    # MiB that are available while nothing runs, and that one release uses.
+    memory: int = 4000
+    uses: int = 100
+    most: int = 0
     version: str = "3.13"
     time: float = 0.0
     ticks: Any = field(default_factory=itertools.count)
@@ -109,7 +113,10 @@ class FakeMachine:
                 assert (self.root / "etc/systemd/system" / unit).is_file(), f"{unit} is no unit"
                 if unit.endswith(".service") and not self.live(release):
                     continue
+            held = (self.root / "srv/shop/releases" / release / "hold").exists()
+            assert not (unit == f"shop@{release}.service" and held), "it would wait for ever"
             self.running.setdefault(unit, self.time)
+        self.most = max(self.most, self.services())
 
     def stop(self, units: list[str]) -> None:
         for unit in units:
@@ -228,6 +235,16 @@ class FakeMachine:
         left = self.in_flight.get(socket.parent.name, 0)
         self.in_flight[socket.parent.name] = max(0, left - 1)
         return left
+
+    def services(self) -> int:
+        """Return how many releases take memory."""
+        return sum(unit.startswith("shop@") and unit.endswith(".service") for unit in self.running)
+
+    def available_memory(self) -> int:
+        return self.memory - self.uses * self.services()
+
+    def used_memory(self, unit: str) -> int | None:
+        return self.uses
 
     def make_user(self, name: str, home: str) -> bool:
         self.users[name] = home
@@ -508,7 +525,7 @@ class Fleet:
         asked = {**request, "first": first, "lease": {**request["lease"]}}
         if plan:
             asked.update(release=plan.release, back_to=plan.back_to, deploy=plan.deploy)
-            asked["recorded"] = plan.recorded
+            asked.update(recorded=plan.recorded, mode=plan.mode)
         asked["undo"] = bool(plan and plan.deploy) and asked.get("after") not in NOTHING_TO_UNDO
         if step == "stage" and plan and plan.send:
             asked["archive"] = str(host.machine.root / "source.tar.gz")
