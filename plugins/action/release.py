@@ -23,7 +23,7 @@ from fastapi_metal.specs import complete, plain
 from fastapi_metal.wire import ATTACHED, Call
 
 # These look at files of the host even in check mode; all others would need what the one before had done.
-REAL_IN_CHECK_MODE = {"check", "ensure", "stage"}
+REAL_IN_CHECK_MODE = {"check", "ensure", "stage", "remove"}
 
 Result = dict[str, Any]
 Vars = dict[str, Any]
@@ -33,7 +33,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
     """The task's entry."""
 
     TRANSFERS_FILES = True
-    _VALID_ARGS = frozenset({"step", "app", "plan", "files", "enable", "after", "reason", "rollback"})
+    _VALID_ARGS = frozenset(
+        {"step", "app", "plan", "files", "enable", "after", "reason", "rollback", "remove_data"}
+    )
 
     def run(self, tmp: str | None = None, task_vars: Vars | None = None) -> Result:
         """Run one step on one host."""

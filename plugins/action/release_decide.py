@@ -18,9 +18,12 @@ from fastapi_metal.specs import complete
 NOT_RUN = {"problem": "the step did not run there"}
 LEFT = {"problem": "it failed or became unreachable earlier in this play"}
 # In the order in which they run; each is registered as __app_<step>.
-STEPS = ("check", "ensure", "stage", "prepare", "start", "switch", "after_start", "jobs", "drain", "put_back")
+STEPS = (
+    *("check", "ensure", "stage", "prepare", "start", "switch", "after_start", "jobs", "drain"),
+    *("put_back", "remove"),
+)
 # Nothing follows these but the table.
-LAST = {"ensure", "drain"}
+LAST = {"ensure", "drain", "remove"}
 
 Result = dict[str, Any]
 Vars = dict[str, Any]
@@ -75,6 +78,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
 
     def _verb(self) -> str:
         """Return what this run does, for sentences."""
+        if self._task.args["after"] == "remove":
+            return "removed"
         back = self._task.args.get("rollback") or any(plan.recorded for plan in self._plans().values())
         return "rolled back" if back else "released"
 

@@ -68,6 +68,7 @@ def on_behalf(
         "lease": asdict(claim),
         # Whoever has the first host's lease has the application's.
         "first": host == hosts[0],
+        "remove_data": bool(args.get("remove_data")),
         "rollback": bool(args.get("rollback")),
         "recorded": bool(plan.get("recorded")),
         "mode": str(plan.get("mode", "")),

@@ -286,6 +286,13 @@ class Debian:
         command("useradd", *options, *group, "--home-dir", home, "--comment", f"Application {name}", name)
         return True
 
+    def remove_user(self, name: str) -> bool:
+        """Remove a system user, and with it the group of its name."""
+        if self.home(name) is None:
+            return False
+        command("userdel", name)
+        return True
+
     def available_memory(self) -> int:
         """Read what the kernel estimates."""
         match = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)

@@ -170,6 +170,8 @@ def state_of(before: str | None, now: Any, planned: Plan | None, steps: Mapping[
     if last and last[-1].get("unreachable"):
         return "unreachable, as far as known" if planned and planned.deploy else "unreachable"
     failed = any(problem_of(result) for result in last)
+    if "remove" in steps and not failed:
+        return "removed" if steps["remove"].get("changed") else "nothing to remove"
     if planned is None:
         return "failed" if failed else "not touched"
     if not planned.deploy:

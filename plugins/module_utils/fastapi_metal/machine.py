@@ -175,6 +175,9 @@ class Machine(Protocol):
     def make_user(self, name: str, home: str) -> bool:
         """Make a system user that nobody can log in as, and a group of its name; return that it is new."""
 
+    def remove_user(self, name: str) -> bool:
+        """Remove a system user and return whether there was one."""
+
     def available_memory(self) -> int:
         """Return MiB that programs can still get without swapping."""
 

@@ -15,6 +15,7 @@ from .ensure import SharedFile, differing, ensure
 from .gate import Watched, gate, watch
 from .prune import prune
 from .putback import put_back
+from .removal import RemovalError, is_there, removal
 from .rollback import as_recorded, look_back
 from .room import HANDOVER
 from .stage import StageError, stage
@@ -196,6 +197,11 @@ def step_put_back(engine: Engine, request: Request) -> Result:
     return done(changed)
 
 
+def step_remove(engine: Engine, request: Request) -> Result:
+    """Take the application away from this machine."""
+    return done(engine.perform(removal(engine, bool(request.get("remove_data")))))
+
+
 def note(engine: Engine, request: Request, result: str) -> None:
     """Add the history's line of this run; a run that changed nothing on this host has none."""
     claim = lease.claim_of(request)
@@ -224,12 +230,15 @@ STEPS: dict[str, Callable[[Engine, Request], Result]] = {
     "jobs": step_jobs,
     "drain": step_drain,
     "put_back": step_put_back,
+    "remove": step_remove,
 }
 
 
 def rehearse(engine: Engine, step: str, request: Request) -> Result:
     """Return what a step would do, without doing it; the controller rehearses all but these."""
-    assert step in {"ensure", "stage"}
+    assert step in {"ensure", "stage", "remove"}
+    if step == "remove":
+        return done(["remove"] if is_there(engine, bool(request.get("remove_data"))) else [])
     files = differing(shared_files(request))
     before = {str(file.path): file.path.read_text() if file.path.is_file() else "" for file in files}
     missing = (
@@ -247,8 +256,10 @@ def rehearse(engine: Engine, step: str, request: Request) -> Result:
 TAKES_LEASE = {"ensure", "stage"}
 # A rollback stages nothing, and starts nothing where the release is live already.
 TAKES_LEASE_BACK = {"start", "drain"}
+# These may run on a machine that knows nothing of the application, and leave it so.
+LEAVES_NO_TRACE = {"put_back", "remove"}
 # With these a run ends on a host, and the lease with it.
-ENDS_RUN = {"ensure", "drain", "put_back"}
+ENDS_RUN = {"ensure", "drain", "put_back", "remove"}
 
 
 def look(engine: Engine, request: Request, check_mode: bool) -> Result:
@@ -279,8 +290,9 @@ def act(engine: Engine, step: str, request: Request) -> Result:
     taking = TAKES_LEASE_BACK if request.get("recorded") else TAKES_LEASE
     with alone(engine):
         # A run that ends before it has begun here leaves no trace on a machine without the application.
-        if claim and (step != "put_back" or request.get("undo") or lease.read(engine)):
-            lease.hold(engine, claim, step, step in taking and not request.get("first"))
+        if claim and (step not in LEAVES_NO_TRACE or request.get("undo") or lease.read(engine)):
+            take = step == "remove" or (step in taking and not request.get("first"))
+            lease.hold(engine, claim, step, take)
         try:
             result = STEPS[step](engine, request)
         except Exception:
@@ -307,5 +319,5 @@ def run(engine: Engine, step: str, request: Request, check_mode: bool) -> Result
         return {**done([]), "problem": problem, "held": held, "live": engine.store.live()}
     except BusyError as error:
         return {**done([]), "problem": str(error), "held": {}, "live": engine.store.live()}
-    except (StageError, StaticError, InstallError, CommandError, TurnError) as error:
+    except (StageError, StaticError, InstallError, CommandError, TurnError, RemovalError) as error:
         return {**done([]), "problem": str(error), "live": engine.store.live()}

@@ -236,6 +236,9 @@ class FakeMachine:
         self.in_flight[socket.parent.name] = max(0, left - 1)
         return left
 
+    def remove_user(self, name: str) -> bool:
+        return self.users.pop(name, None) is not None
+
     def services(self) -> int:
         """Return how many releases take memory."""
         return sum(unit.startswith("shop@") and unit.endswith(".service") for unit in self.running)
