@@ -204,6 +204,7 @@ class FakeMachine:
             server = Path(argv[-1]) / "bin/gunicorn"
             server.parent.mkdir(parents=True)
             server.touch()
+            (Path(argv[-1]) / "pyvenv.cfg").touch()
         elif "pip" in argv and self.uv_status:
             return Output(self.uv_status, "error: Hash mismatch for `fastapi`")
         return Output(0, "")

@@ -149,7 +149,7 @@ def test_packages_that_cannot_be_installed_are_named(host: Host) -> None:
     """A wrong hash says so, before anything is started."""
     host.deploy("good")
     host.machine.uv_status = 2
-    failed = host.deploy("bad")
+    failed = host.deploy("bad", install={"packages": ["fastapi"]})
     assert "Hash mismatch for `fastapi`" in failed["problem"]
     assert host.live_word() == "good"
 
@@ -159,7 +159,7 @@ def test_a_machine_without_uv_is_told_what_to_run(host: Host, monkeypatch: pytes
     host.deploy("good")
     monkeypatch.setattr("fastapi_metal.virtualenv.UV", "/nowhere/uv")
     monkeypatch.setattr(host.machine, "run", Debian().run)
-    assert host.deploy("bad")["problem"] == (
+    assert host.deploy("bad", install={"packages": ["fastapi"]})["problem"] == (
         "/nowhere/uv is missing on this machine; run playbooks/site.yml first, whose role python installs it"
     )
     assert host.live_word() == "good"

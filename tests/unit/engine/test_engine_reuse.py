@@ -139,10 +139,6 @@ def installations(host: Host, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def noted(argv: list[str], directory: Path, env: dict[str, str]) -> Output:
         if argv[0].endswith("/uv"):
             asked.append(" ".join(argv[1:3]))
-        if argv[1] == "venv":
-            place = Path(argv[-1])
-            place.mkdir()
-            (place / "pyvenv.cfg").touch()
         return real(argv, directory, env)
 
     monkeypatch.setattr(host.machine, "run", noted)
