@@ -109,10 +109,10 @@ def markdown(document: dict[str, Any], rows: list[Row]) -> str:
         f"controller and machines together. Load before each run: {min(loads, default=0):.1f} to {busy:.1f}, "
         f"middle {statistics.median(loads) if loads else 0:.1f}.",
         "",
-        f"Middle of {document['repeat']} runs, from the command to the new version answering on every host "
-        f"through Nginx. Each way watches the new instance for {document['window']} s before it gets "
-        "traffic; that window is taken out in the third column. Written by `bench/deploy`; see "
-        "[bench/README.md](../README.md).",
+        f"Middle of the deploys ({document['repeat']} on one host), from the command to the new version "
+        "answering on every host through Nginx. Each way watches the new instance for "
+        f"{document['window']} s before it gets traffic; that window is taken out in the third column. "
+        "Written by `bench/deploy`; see [bench/README.md](../README.md).",
         "",
     ]
     for hosts in sorted({row.hosts for row in rows}):
