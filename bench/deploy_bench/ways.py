@@ -34,7 +34,6 @@ def ours(lab: Lab) -> Way:
 
     def command(action: str, hosts: int) -> Command:
         path = ROOT / "playbooks" / ("rollback.yml" if action == "rollback" else "deploy.yml")
-        path = path if path.exists() else ROOT / "playbooks/deploy.yml"
         return [playbook, "-i", str(lab.work / f"inventory-{hosts}.yml"), str(path), "-e", f"app={APP}"]
 
     return Way("fastapi-metal", "`playbooks/deploy.yml`", command)
