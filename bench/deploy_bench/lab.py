@@ -54,7 +54,7 @@ class Lab:
     def up(self) -> None:
         """Boot the machines."""
         machines = [
-            {"name": f"web{number}", "suite": "trixie", "groups": ["web"], "memory": "1G"}
+            {"name": f"web{number}", "suite": "trixie", "groups": ["web"], "memory": "2G"}
             for number in range(1, self.count + 1)
         ]
         path = self.work / "machines.yaml"
@@ -79,6 +79,7 @@ class Lab:
             "server": {"workers": WORKERS},
             "health": {"path": "/health/ready", "stable": self.stable},
             "release_watch": 0,
+            "switch": "side_by_side",
         }
         variables = {
             **shared,
