@@ -225,6 +225,8 @@ NOT_CAUSED = {
     "test_broken.py::test_a_broken_release_moves_nothing": ITS_OWN,
     "test_broken.py::test_a_release_that_dies_after_the_switch_is_put_back": ITS_OWN,
     "test_broken.py::test_a_wrong_hash_is_refused": ITS_OWN,
+    "test_broken.py::test_a_python_that_is_too_old_is_said_before_anything_happens": ON_THE_CONTROLLER,
+    "test_broken.py::test_a_second_run_is_told_who_is_at_it": ITS_OWN,
     "test_broken.py::test_an_index_that_cannot_be_reached_is_said": ITS_OWN,
     "test_broken.py::test_a_machine_that_cannot_be_reached_stops_all": ITS_OWN,
     "test_broken.py::test_a_full_disk_is_said_and_nothing_moves": ITS_OWN,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from client import wait_until
 from conftest import ROOT, Lab, say
-from fleet import Fleet, tasks
+from fleet import APP, Fleet, tasks
 from traffic import traffic
 
 SOURCE = ROOT / "tests/apps/probe"
@@ -42,7 +42,8 @@ class Case:
     reason: str
 
 
-IMPATIENT = {"path": "/health/ready", "timeout": 6, "stable": 1}
+FOUR = {"workers": 4}
+IMPATIENT = {"path": "/health/ready", "timeout": 10, "stable": 1}
 
 CASES = [
     Case("import error", fault("import"), r"PROBE_FAULT=import: this module cannot be imported"),
@@ -51,17 +52,21 @@ CASES = [
     Case("500 on health", {**fault("health-500"), "health": IMPATIENT}, r"status 500"),
     Case(
         "ready, then dead after 5 s",
-        {**fault("dies"), "health": {**IMPATIENT, "timeout": 20, "stable": 8}},
+        {**fault("dies"), "health": {**IMPATIENT, "timeout": 60, "stable": 8}},
         r"its server ended .* after its first healthy answer",
     ),
     Case(
         "one worker of four answers 500",
-        {**fault("one-worker"), "server": {"workers": 4}, "health": {**IMPATIENT, "stable": 3}},
+        {
+            **fault("one-worker"),
+            "server": {"workers": 4},
+            "health": {**IMPATIENT, "timeout": 30, "stable": 3},
+        },
         r"status 500",
     ),
     Case(
         "one worker of four dies",
-        {**fault("one-dies"), "server": {"workers": 4}, "health": {**IMPATIENT, "timeout": 20}},
+        {**fault("one-dies"), "server": FOUR, "health": {**IMPATIENT, "timeout": 60}},
         r"one of its workers died|its workers die and are started again|worker processes instead of 4",
     ),
     Case(
@@ -142,6 +147,49 @@ def test_a_wrong_hash_is_refused(fleet: Fleet, source: Path, tmp_path: Path) -> 
         lambda: fleet.deploy("hash", source={"path": str(source)}),
         r"(?i)hash mismatch(.|\n)*badbad",
     )
+
+
+def test_a_python_that_is_too_old_is_said_before_anything_happens(
+    fleet: Fleet, source: Path, tmp_path: Path
+) -> None:
+    """The application asks for an interpreter that no machine has: both say so, and nothing is staged.
+
+    Red when it is noticed only by the installer, or by the gate.
+    """
+    project = '[project]\nname = "probe"\nversion = "1"\nrequires-python = ">=3.99"\n'
+    (source / "pyproject.toml").write_text(project)
+    before = fleet.everywhere(f"ls /srv/{APP}/releases")
+    done = refused(
+        *(fleet, tmp_path, "Python too old"),
+        lambda: fleet.deploy("python", source={"path": str(source)}),
+        r"web1: .*asks for Python >=3\.99(.|\n)*web2: .*asks for Python >=3\.99",
+    )
+    assert "this machine has 3." in done.stdout, tasks(done)
+    assert fleet.everywhere(f"ls /srv/{APP}/releases") == before
+
+
+def test_a_second_run_is_told_who_is_at_it(fleet: Fleet, tmp_path: Path) -> None:
+    """While one run releases, another one is refused with who, where and since when; the first one completes.
+
+    Red when two runs release at once, or the refusal names nobody.
+    """
+    go = f"/var/lib/{APP}/go"
+    fleet.everywhere(f"rm -f {go}")
+    waiting = {"before_start": [f"until [ -e {go} ]; do sleep 0.2; done"]}
+    first = fleet.lab.begin_playbook("deploy", **fleet.variables("first", **waiting))
+    try:
+        held = f"test -e /srv/{APP}/lease.json && echo held || true"
+        wait_until("the lease", lambda: fleet.root("web1", held) == "held", 120)
+        refused(
+            *(fleet, tmp_path, "lease held"),
+            lambda: fleet.lab.playbook("deploy", **fleet.variables("second"), app_lease_wait=0),
+            rf"\(process {first.pid} there\) releases {APP} since \d{{4}}-\d\d-\d\d .* UTC",
+        )
+    finally:
+        fleet.everywhere(f"touch {go}")
+        printed, _ = first.communicate(timeout=300)
+    assert first.returncode == 0, printed[-3000:]
+    assert fleet.words() == {"first"}
 
 
 def answers(fleet: Fleet, machine: str) -> bool:

@@ -13,7 +13,16 @@ from conftest import Lab, say
 from fleet import Fleet
 from traffic import Traffic, traffic
 
-STEPS = ["check", "stage", "prepare", "start", "switch", "drain", "prune"]
+# Each step, the task that does it, and how long after its begin.
+STEPS = {
+    "check": ("check | See", 0.0),
+    "stage": ("stage | Lay out", 0.5),
+    "prepare": ("prepare | Run", 0.5),
+    "start": ("start | Start", 0.5),
+    "switch": ("batch | Move", 0.2),
+    "drain": ("drain | Stop", 0.2),
+    "prune": ("drain | Stop", 1.5),
+}
 # Before anything is there, while traffic moves, and while the old release ends.
 SAMPLE = ["stage", "switch", "drain"]
 
@@ -30,12 +39,13 @@ def fleet(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Fleet:
 
 
 def until_task(playing: "subprocess.Popen[str]", step: str) -> list[str]:
-    """Return what was printed up to the first task of a step, which has just begun."""
-    printed = []
+    """Return what was printed up to the task of a step, which has just begun."""
+    printed, (task, later) = [], STEPS[step]
     assert playing.stdout
     for line in playing.stdout:
         printed.append(line)
-        if line.startswith(f"TASK [app : {step} |"):
+        if line.startswith(f"TASK [app : {task}"):
+            time.sleep(later)
             return printed
     raise AssertionError(f"it ended without step {step}:\n{''.join(printed)[-4000:]}")
 

@@ -28,8 +28,8 @@ SAMPLE = [
     "after prune.settings",
 ]
 
-# Every deploy has something to prepare and something to prune.
-ENTRY: dict[str, Any] = {"before_start": ["true"], "keep_releases": 2}
+# Every deploy has commands to run, and something to prune.
+ENTRY: dict[str, Any] = {"before_start": ["true"], "after_start": ["true"], "keep_releases": 2}
 
 
 def places() -> list[str]:
