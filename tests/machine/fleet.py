@@ -108,11 +108,14 @@ class Fleet:
         assert before != after, f"{label} released nothing"
         return Switch(label, before, after, self.renamed())
 
-    def good_rollback(self) -> str:
-        """Go back to the release before, which must succeed, and return it."""
+    def back(self, label: str) -> Switch:
+        """Go back to the release before, and say when the traffic moved."""
+        before = self.live()
         done = self.lab.playbook("rollback", app=APP)
         assert done.returncode == 0, tasks(done)
-        return self.live()
+        after = self.live()
+        assert before != after, f"{label} moved nothing"
+        return Switch(label, before, after, self.renamed())
 
     def complete(self, word: str, **changes: Any) -> None:
         """Deploy after something was cut off: it is live everywhere, alone, and nothing is half."""

@@ -94,7 +94,7 @@ def test_every_kind_of_release_drops_nothing(fleet: Fleet, tmp_path: Path) -> No
                 fleet.switch(f"code {turn}", word),
                 fleet.switch(f"setting {turn}", word, **setting),
                 fleet.switch(f"secret {turn}", word, **secret),
-                fleet.switch(f"rollback {turn}", word, **setting),
+                fleet.back(f"rollback {turn}"),
             ]
         time.sleep(2)
     check(found, switches)
@@ -107,12 +107,13 @@ def test_twenty_quick_switches_drop_nothing(fleet: Fleet, tmp_path: Path) -> Non
     There is no websocket, and long requests take two seconds: else each drain would wait, and it would not
     be quick. Red when a release that is wanted again is still being stopped.
     """
-    words = ["there", "back"]
-    for word in words:
+    switches: list[Switch] = []
+    for word in ("back", "there"):
         fleet.good_deploy(word)
     with traffic(fleet.plan(**QUICK), tmp_path) as found:
         time.sleep(1)
-        switches = [fleet.switch(f"quick {turn}", words[turn % 2]) for turn in range(QUICK_SWITCHES)]
+        for turn in range(QUICK_SWITCHES // 2):
+            switches += [fleet.back(f"rollback {turn}"), fleet.switch(f"deploy {turn}", "there")]
         time.sleep(1)
     check(found, switches)
     assert len(found.requests) >= 20_000
