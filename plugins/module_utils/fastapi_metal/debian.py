@@ -10,12 +10,14 @@ import syslog
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from .machine import Answer, OneOff, Output, Probe, Resources, Session, UnitState
 
 UNIX_LISTENS = 0x10000
 RUNNING = "--state=active,reloading,activating,deactivating"
+NICE = 10
 # Seconds between two looks at what goes on while a command runs.
 LOOK = 0.25
 
@@ -210,7 +212,10 @@ class Debian:
         return postgresql.Session(postgresql.address(url, user, password), user, name)
 
     def run(self, argv: list[str], directory: Path, env: dict[str, str]) -> Output:
-        """Run a command as root and return both its outputs, in the order in which they came."""
+        """Run a command as root and return both its outputs, in the order in which they came.
+
+        It installs or compiles beside a release that serves, so it takes what processor that one leaves.
+        """
         environment = {
             "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
             "HOME": "/root",
@@ -218,6 +223,7 @@ class Debian:
         }
         done = subprocess.run(
             argv,
+            preexec_fn=partial(os.nice, NICE),
             cwd=directory,
             env={**environment, **env},
             stdout=subprocess.PIPE,

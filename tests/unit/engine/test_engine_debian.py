@@ -88,3 +88,8 @@ def test_a_probe_asks_as_nginx_does(short_path: Path) -> None:
 def test_a_release_is_read_out_of_its_unit(unit: str) -> None:
     """The id holds a minus sign, which systemd's own escaping would spoil."""
     assert instance(unit) == "20261121T2210-3f9c1a"
+
+
+def test_installing_leaves_the_processor_to_who_serves(tmp_path: Path) -> None:
+    """What runs to make a release is nicer than what made it run."""
+    assert Debian().run(["nice"], tmp_path, {}).text.strip() == str(min(os.nice(0) + 10, 19))
