@@ -116,7 +116,7 @@ def test_a_release_that_dies_after_the_switch_is_put_back(fleet: Fleet, tmp_path
     """
     before = fleet.live()
     with traffic(fleet.light(), tmp_path) as found:
-        done = fleet.deploy("dies later", **fault("dies", PROBE_DIES_AFTER=9), release_watch=15)
+        done = fleet.deploy("dies later", **fault("dies", PROBE_DIES_AFTER=12), release_watch=20)
     lost = found.failed()
     say(f"dead after the switch: {found.summary()}; answers by release {dict(found.releases())}")
     assert done.returncode != 0
