@@ -47,16 +47,18 @@ def test_static_files_survive_a_switch_and_show_nothing_else(
     workers = host.check_output(f"{reloaded}; pgrep -P $(cat /run/nginx.pid)")
     copy = tmp_path / "mirror"
     shutil.copytree(ROOT / "tests/apps/mirror", copy)
-    (copy / "public/assets/app-1.js").rename(copy / "public/assets/app-2.js")
+    # A name of its own, so that the test can be repeated.
+    new = f"app-{time.time_ns()}.js"
+    (copy / "public/assets/app-1.js").rename(copy / "public/assets" / new)
     assert (
         site.get("/shop/assets/app-1.js")
         .headers["content-type"]
         .startswith(("text/javascript", "application/j"))
     )
-    assert site.get("/shop/assets/app-2.js").status == 404
+    assert site.get(f"/shop/assets/{new}").status == 404
     done = lab.deploy("prefix", source={"path": str(copy)})
     assert done.returncode == 0, done.stdout[-4000:]
-    for name in ("app-1.js", "app-2.js"):
+    for name in ("app-1.js", new):
         assert site.get(f"/shop/assets/{name}").body == b'console.log("mirror");\n'
     assert site.get("/shop/assets/app-3.js").status == 404
     for name in ("../../requirements.txt", "%2e%2e/%2e%2e/requirements.txt", "..%2f..%2fmirror/main.py"):
