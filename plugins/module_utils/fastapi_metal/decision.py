@@ -179,7 +179,8 @@ def state_of(before: str | None, now: Any, planned: Plan | None, steps: Mapping[
     if now == planned.release:
         return "released, but not in order" if failed else "released"
     if "switch" in steps:
-        return "put back"
+        # In check mode the steps only say what they would do.
+        return "would be released" if steps["switch"].get("rehearsed") else "put back"
     return "failed" if failed else "not released"
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fastapi_metal.decision import plan, problems, reason_text, release_for
+from fastapi_metal.decision import plan, problems, reason_text, release_for, table
 
 
 def checked(**changes: Any) -> dict[str, Any]:
@@ -78,3 +78,12 @@ def test_every_kind_of_failure_counts() -> None:
         "the last lines of its journal on web4:",
         "  boom",
     ]
+
+
+def test_the_table_of_check_mode_says_what_would_be() -> None:
+    """A rehearsed switch has moved nothing, and so nothing was put back either."""
+    results = {"web1": checked()}
+    planned = {"web1": plan("shop", "web1", results, False)}
+    rehearsed = {"changed": True, "problem": None, "rehearsed": True}
+    rows = table("shop", planned, {"web1": {"check": results["web1"], "switch": rehearsed}})
+    assert rows[-1].split() == ["web1", "old", "old", "would", "be", "released"]
