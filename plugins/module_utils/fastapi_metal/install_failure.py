@@ -6,7 +6,8 @@ from typing import Any
 LAST_LINES = 20
 
 UNREACHABLE = re.compile(
-    r"error sending request|dns error|[Cc]onnection (refused|reset)|timed out|Could not connect"
+    r"error sending request|dns error|resolving DNS|lookup address|[Cc]onnection (refused|reset)|timed out|"
+    r"[Nn]etwork is unreachable|No route to host|Could not connect"
 )
 REFUSED = re.compile(r"\b(401|403)\b|[Uu]nauthorized|Missing credentials")
 PYTHON = re.compile(

@@ -34,6 +34,7 @@ def test_same_input_is_the_same_release(host: Host) -> None:
         ({"secrets": {"key": "a"}}, {"secrets": {"key": "b"}}, "secret (key)"),
         ({}, {"before_start": ["alembic upgrade head"]}, "config (before_start)"),
         ({}, {"limits": {"memory": "1G"}}, "config (release.conf)"),
+        ({}, {"install": {"extras": ["redis"], "build": ["make"]}}, "install (build, extras)"),
     ],
 )
 def test_a_changed_setting_is_a_new_release(

@@ -144,6 +144,8 @@ def test_installed_packages_are_read_from_disk(tmp_path: Path) -> None:
     [
         ("error: Hash mismatch for `idna==3.20`", "has another hash than the lock names"),
         ("Caused by: tcp connect error: Connection refused (os error 111)", "`apps.shop.install.index`"),
+        ("cause: error resolving DNS\n  cause: failed to lookup address information", "does not answer"),
+        ("cause: Network is unreachable (os error 101)", "does not answer"),
         ("HTTP status client error (401 Unauthorized) for url", "`apps.shop.install.index_username`"),
         (
             "Because the current Python version (3.11.2) does not satisfy\n  Python>=3.12 and shop==1",
