@@ -169,8 +169,8 @@ class Snapshot:
                     "set it to one that it has, or leave it out",
                 )
             )
-        self._fits(tree)
         try:
+            self._fits(tree)
             digest, lock = tree.digests()
             asked = tree.project.requires_python
             return Seen(digest, lock, origin, asked, source_decides(tree.project))

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from engine_fake import Behaviour, Host, Killed, tarball
 from fastapi_metal.debian import Debian
+from fastapi_metal.machine import Output
 
 
 def test_first_release_goes_live(host: Host) -> None:
@@ -59,6 +60,29 @@ def test_what_a_host_shows_does_not_hold_a_secret(host: Host) -> None:
     assert [path.name for path in holders] == ["key"]
     assert holders[0].stat().st_mode & 0o777 == 0o400
     assert holders[0].parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_the_account_of_an_index_is_written_nowhere(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Installers get it by their environment, and no argument, file or message holds it."""
+    seen: list[tuple[str, str]] = []
+    real = host.machine.run
+
+    def noted(argv: list[str], directory: Path, env: dict[str, str]) -> Output:
+        seen.append((" ".join(argv), env.get("UV_DEFAULT_INDEX", "")))
+        return real(argv, directory, env)
+
+    monkeypatch.setattr(host.machine, "run", noted)
+    index = {
+        "index": "https://pypi.example.org/simple",
+        "index_username": "me",
+        "index_password": "very-secret",
+    }
+    assert host.deploy("one", install=index)["problem"] is None
+    asked = [address for argv, address in seen if "pip install" in argv]
+    assert set(asked) == {"https://me:very-secret@pypi.example.org/simple"}
+    assert "very-secret" not in str([argv for argv, _ in seen])
+    files = [path for path in host.machine.root.rglob("*") if path.is_file()]
+    assert not [path for path in files if b"very-secret" in path.read_bytes()]
 
 
 @pytest.mark.parametrize(

@@ -363,8 +363,9 @@ def test_extras_of_a_finished_list_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_lock_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    """Rather than a traceback."""
+    """Rather than a traceback; also the file of a directory further up."""
     (tmp_path / "pyproject.toml").write_text("[project")
-    assert "pyproject.toml of the source is no TOML" in refusal(
-        snapshot(tmp_path, source={"path": str(tmp_path)})
-    )
+    (tmp_path / "backend").mkdir()
+    for run, subdir in (("one", "."), ("two", "backend")):
+        said = refusal(snapshot(tmp_path, run, source={"path": str(tmp_path)}, subdir=subdir))
+        assert "pyproject.toml of the source is no TOML" in said
