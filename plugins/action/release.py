@@ -47,7 +47,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
         # Whose result it is: what another application's step has registered counts for nothing here.
         result["app"] = app["name"]
         if self._task.check_mode and step not in REAL_IN_CHECK_MODE:
-            changed = step != "put_back"
+            changed = step not in {"put_back", "schema"}
             return {**result, "changed": changed, "problem": None, "journal": [], "rehearsed": True}
         missing = None if self._task.check_mode or step != "check" else left_out(app, task_vars or {})
         if missing:
@@ -55,6 +55,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
         try:
             request = self._request(app, args)
             request.update(on_behalf(app, request["entry"], args, task_vars or {}))
+            if step == "start":
+                request["schema"] = schema_found(request["release"], task_vars or {})
             if step == "stage" and args["plan"]["send"] and not self._task.check_mode:
                 self._send(app, request, args["plan"]["packages"])
         except (SourceError, ValueError) as error:
@@ -183,6 +185,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
                 for name, text in sorted(after.items())
                 if before.get(name, "") != text
             ]
+
+
+def schema_found(release: str | None, task_vars: Vars) -> dict[str, Any] | None:
+    """Return what the first host has found of the schema for this release; every host writes it down."""
+    for host in task_vars.get("ansible_play_hosts_all", []):
+        found = (task_vars["hostvars"][host].get("__app_schema") or {}).get("found")
+        if found and found["release"] == release:
+            return dict(found)
+    return None
 
 
 def crash(result: Result) -> str:

@@ -19,7 +19,7 @@ NOT_RUN = {"problem": "the step did not run there"}
 LEFT = {"problem": "it failed or became unreachable earlier in this play"}
 # In the order in which they run; each is registered as __app_<step>.
 STEPS = (
-    *("check", "ensure", "stage", "prepare", "start", "switch", "after_start", "jobs", "drain"),
+    *("check", "ensure", "stage", "schema", "prepare", "start", "switch", "after_start", "jobs", "drain"),
     *("put_back", "remove"),
 )
 # Nothing follows these but the table.
@@ -31,6 +31,7 @@ Vars = dict[str, Any]
 NOTHING_PLANNED: Result = {
     "plans": {},
     "work": False,
+    "schema": False,
     "prepare": False,
     "batches": 0,
     "again": False,
@@ -42,6 +43,12 @@ def hosts_of(group: str, task_vars: Vars) -> list[str]:
     """Return the hosts over which is decided, those that have left the play among them."""
     members = task_vars["groups"].get(group, [])
     return [host for host in task_vars["ansible_play_hosts_all"] if group == "all" or host in members]
+
+
+def has_schema(entry: dict[str, Any]) -> bool:
+    """Tell whether an application may have a schema that is worth a look."""
+    schema = entry["schema"]
+    return bool(schema["enabled"] and (schema["current"] or entry["database"] or entry["before_start"]))
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
@@ -97,7 +104,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
         """Return what each host does for a deploy."""
         entry = complete(self._app["entry"])
         before, after = bool(entry["before_start"]), bool(entry["after_start"])
-        return decision.plans(name, results, before, after, str(entry["release_batch"]))
+        batch = str(entry["release_batch"])
+        return decision.plans(name, results, before, after, batch, has_schema(entry))
 
     def _planned(self, results: dict[str, Any], plans: dict[str, decision.Plan]) -> Result:
         """Return every host's plan, and what is said of them all."""
@@ -105,6 +113,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
         return {
             "plans": {host: asdict(plan) for host, plan in plans.items()},
             "work": any(plan.work for plan in plans.values()),
+            "schema": any(plan.schema_on for plan in plans.values()),
             "prepare": any(plan.prepare_on for plan in plans.values()),
             "batches": max(batches, default=0),
             # What the hosts said before somebody else's release ended is no longer true.

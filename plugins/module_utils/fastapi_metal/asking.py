@@ -73,6 +73,8 @@ def on_behalf(
         "recorded": bool(plan.get("recorded")),
         "mode": str(plan.get("mode", "")),
         "deploy": bool(plan.get("deploy")),
+        "serving": bool(plan.get("serving")),
+        "allow_incompatible_schema": bool(app["allow_incompatible_schema"]),
         "undo": bool(plan.get("deploy")) and after not in NOTHING_TO_UNDO,
         "after": after,
         "drill": drilled(str(app["drill"]), host),

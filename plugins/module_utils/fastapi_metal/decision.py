@@ -31,6 +31,9 @@ class Plan:
     prepare_on: str | None
     after_start_on: str | None
     jobs: bool
+    schema_on: str | None
+    # Whether a release serves anywhere.
+    serving: bool
     send: bool
     # What packages are for on that host, and whether a release there has the same ones.
     packages: Mapping[str, Any]
@@ -68,7 +71,12 @@ def release_for(results: Results) -> str:
 
 
 def plans(
-    app: str, results: Results, has_commands: bool, has_after: bool = False, batch: str = "100%"
+    app: str,
+    results: Results,
+    has_commands: bool,
+    has_after: bool = False,
+    batch: str = "100%",
+    has_schema: bool = False,
 ) -> dict[str, Plan]:
     """Return what each host does; every host's check must have succeeded."""
     release = release_for(results)
@@ -91,6 +99,8 @@ def plans(
             work=work,
             prepare_on=first if unsettled and not prepared else None,
             after_start_on=first if not completed else None,
+            schema_on=first if unsettled and has_schema and results[first]["live"] != release else None,
+            serving=any(result["live"] for result in results.values()),
             jobs=any(result["jobs"] for result in results.values()),
             send=release not in mine["matching"],
             packages=mine["packages"],

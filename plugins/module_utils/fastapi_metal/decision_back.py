@@ -78,6 +78,8 @@ def plans_back(app: str, results: Results, wanted: str) -> dict[str, Plan]:
             prepare_on=None,
             after_start_on=None,
             jobs=True,
+            schema_on=next(iter(results)) if mine["live"] != release and unsettled else None,
+            serving=True,
             send=False,
             packages={},
             prune=True,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from . import jobs
+from . import jobs, schema
 from .effects import Effect
 from .engine import Engine
 from .files import point, write
@@ -77,12 +77,12 @@ def put_back(
     """Return the effects that undo start and switch; where memory is `tight`, the failed release ends first.
 
     Where there is nothing to go back to, a live release is left as it is: an application that fails
-    now and then serves better than none.
+    now and then serves better than none. Nor is traffic moved to a release that cannot run on the schema.
     """
     store = engine.store
     if back_to is not None and store.read(back_to) is None:
         back_to = None
-    if back_to is None and store.live() == failed:
+    if store.live() == failed and (back_to is None or schema.no_way_back(engine, failed, back_to)):
         return []
     undo = PutBack(engine, failed, back_to, reason)
     if tight or underway(engine, failed):

@@ -58,6 +58,8 @@ class Settings:
     deployed_by: str
     # Whether this machine is the first of those that run it.
     first: bool = True
+    # Whether a schema may change in a way that shuts the way back.
+    allow_incompatible_schema: bool = False
 
     @property
     def name(self) -> str:
@@ -123,4 +125,5 @@ def from_request(app: str, request: dict[str, Any]) -> Settings:
         minimum_free_disk=request["minimum_free_disk"],
         deployed_by=request["deployed_by"],
         first=bool(request.get("first", True)),
+        allow_incompatible_schema=bool(request.get("allow_incompatible_schema")),
     )

@@ -4,12 +4,14 @@ import contextlib
 import fcntl
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import handover, jobs, lease
+from . import handover, jobs, lease, schema, schema_tools
 from .check import check
 from .commands import CommandError, after_start, await_orphans, before_start
+from .effects import Effect
 from .engine import Engine
 from .ensure import SharedFile, differing, ensure
 from .gate import Watched, gate, watch
@@ -32,6 +34,9 @@ REASON_LINES = 3
 LOCK_PATIENCE = 600.0
 # The controller itself waits before a run begins: it can say so.
 LOCK_PATIENCE_OF_CHECK = 2.0
+
+# What a user can cause, or can do something about: a problem of the step, and no exception.
+FAILURES = (StageError, StaticError, InstallError, CommandError, schema.SchemaError, TurnError, RemovalError)
 
 Result = dict[str, Any]
 Request = dict[str, Any]
@@ -98,6 +103,35 @@ def step_stage(engine: Engine, request: Request) -> Result:
     return {**done([*shared["effects"], *staged]), "before": shared["before"]}
 
 
+def step_schema(engine: Engine, request: Request) -> Result:
+    """See whether the release can run on the schema, and what its migrations would shut. Reads only."""
+    release_id, store = request["release"], engine.store
+    facts = schema_tools.facts(engine, release_id)
+    if facts is None:
+        return done([])
+    live = store.live()
+    verdict = schema.judge(
+        engine.settings.name,
+        facts,
+        store.all(),
+        store.read(live) if live and live != release_id else None,
+        serving=bool(request.get("serving", live)),
+        allowed=engine.settings.allow_incompatible_schema,
+    )
+    if verdict.problem:
+        return {**done([]), "problem": verdict.problem}
+    found = {"release": release_id, "schema": verdict.schema}
+    return {**done(note_schema(engine, found)), "found": found, "notices": verdict.notices}
+
+
+def note_schema(engine: Engine, found: Result | None) -> list[str]:
+    """Write down what was found of the schema, on whatever host."""
+    if not found:
+        return []
+    note = partial(schema.record, engine, found["release"], found["schema"])
+    return engine.perform([Effect("schema.record", note)])
+
+
 def step_prepare(engine: Engine, request: Request) -> Result:
     """Run the commands before the start, in this application's turn at its database."""
     release_id = request["release"]
@@ -137,12 +171,13 @@ def step_start(engine: Engine, request: Request) -> Result:
     """Start the release and watch it through the gate; in a handover, let it listen."""
     release_id = request["release"]
     subject = watched(engine, release_id)
+    noted = note_schema(engine, request.get("schema"))
     if engine.store.live() == release_id and handover.underway(engine, release_id):
-        return done([])
+        return done(noted)
     if request.get("mode") == HANDOVER:
-        return done(engine.perform(handover.listen(engine, release_id)))
+        return done([*noted, *engine.perform(handover.listen(engine, release_id))])
     begun = handover.finish(engine, release_id) if handover.underway(engine, release_id) else []
-    changed = engine.perform([*begun, *start(engine, release_id)])
+    changed = [*noted, *engine.perform([*begun, *start(engine, release_id)])]
     return observed(engine, release_id, changed, gate(subject))
 
 
@@ -164,9 +199,12 @@ def step_switch(engine: Engine, request: Request) -> Result:
         changed += engine.perform(handover.finish(engine, release_id))
     result = observed(engine, release_id, changed, problem)
     if problem:
+        stuck = schema.no_way_back(engine, release_id, request["back_to"])
         tight = request.get("mode") == HANDOVER
         back = engine.perform(put_back(engine, release_id, request["back_to"], problem, tight))
         result.update(effects=[*changed, *back], changed=True)
+        if stuck:
+            result["problem"] = f"{problem}; {stuck}"
     return result
 
 
@@ -189,12 +227,14 @@ def step_drain(engine: Engine, request: Request) -> Result:
 def step_put_back(engine: Engine, request: Request) -> Result:
     """Undo start and switch where they have begun, and note how the run ended."""
     changed = []
+    live = engine.store.live() == request["release"]
+    stuck = schema.no_way_back(engine, request["release"], request["back_to"]) if live else None
     if request.get("undo"):
         tight = request.get("mode") == HANDOVER
         undo = put_back(engine, request["release"], request["back_to"], request["reason"], tight)
         changed = engine.perform(undo)
     note(engine, request, "failed")
-    return done(changed)
+    return {**done(changed), "problem": stuck}
 
 
 def step_remove(engine: Engine, request: Request) -> Result:
@@ -223,6 +263,7 @@ def note(engine: Engine, request: Request, result: str) -> None:
 STEPS: dict[str, Callable[[Engine, Request], Result]] = {
     "ensure": step_ensure,
     "stage": step_stage,
+    "schema": step_schema,
     "prepare": step_prepare,
     "start": step_start,
     "switch": step_switch,
@@ -319,5 +360,5 @@ def run(engine: Engine, step: str, request: Request, check_mode: bool) -> Result
         return {**done([]), "problem": problem, "held": held, "live": engine.store.live()}
     except BusyError as error:
         return {**done([]), "problem": str(error), "held": {}, "live": engine.store.live()}
-    except (StageError, StaticError, InstallError, CommandError, TurnError, RemovalError) as error:
+    except FAILURES as error:
         return {**done([]), "problem": str(error), "live": engine.store.live()}

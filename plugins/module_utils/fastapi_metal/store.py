@@ -22,6 +22,7 @@ class Record:
     # What a later rollback needs of the settings of then.
     settings: dict[str, Any]
     jobs: dict[str, str] = field(default_factory=dict)
+    schema: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Store:
             deployed_by=str(found.get("deployed_by")),
             settings=found.get("settings", {}),
             jobs=found.get("jobs", {}),
+            schema=found.get("schema", {}),
         )
 
     def directories(self) -> list[str]:

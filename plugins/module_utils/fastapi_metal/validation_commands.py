@@ -17,6 +17,14 @@ ITEM_KEYS = {"command", "workdir"}
 def of_commands(variable: str, app: Mapping[str, Any]) -> Iterator[str]:
     """Find everything that is wrong with what an application runs beside its server."""
     yield from of_jobs(variable, app)
+    schema = mapping(app, "schema")
+    if bool(schema.get("current")) != bool(schema.get("pending")):
+        lacks = "pending" if schema.get("current") else "current"
+        yield sentence(
+            f"{variable}.schema.{lacks}",
+            "is missing beside the other command",
+            "add it, or leave both out where Alembic is used",
+        )
     for key in ("before_start", "after_start"):
         items = app.get(key)
         for number, item in enumerate(items if isinstance(items, list) else ()):

@@ -300,3 +300,49 @@ def test_a_schedule_that_systemd_does_not_know_is_refused(lab: Lab, works: Site)
     text = refused(lab.deploy("works", timers={"t": {"command": "true", "schedule": "sometimes soon"}}))
     assert "apps.works.timers.t.schedule" in text
     assert "Mon..Fri 06:30" in text
+
+
+def test_a_schema_that_shuts_the_way_back(lab: Lab, host: Host, works: Site, tmp_path: Path) -> None:
+    """Refused undeclared, free when compatible; allowed, it is remembered and traffic is never moved back.
+
+    Red when a release that cannot run on the schema gets traffic again, or nobody is asked before.
+    """
+    source = tmp_path / "ledger"
+    shutil.copytree(ROOT / "tests/apps/ledger", source, ignore=shutil.ignore_patterns("__pycache__"))
+    changes: dict[str, Any] = {"source": {"path": str(source)}}
+    entry = {**lab.variable("apps")["works"], **changes}
+    first = works.get("/health").json()["release"]
+    migration(source, 2, 1, 'op.execute("ALTER TABLE entries ADD COLUMN note text")', "None")
+    text = refused(lab.deploy("works", **changes))
+    assert "0002 (undeclared)" in text
+    assert "no way back but a restore" in text
+    assert works.get("/health").json()["release"] == first
+    assert sql(host, "SELECT version_num FROM alembic_version") == "0001"
+    # Declared, it goes on, and an older release may come back over it.
+    migration(source, 2, 1, 'op.execute("ALTER TABLE entries ADD COLUMN note text")', "True")
+    done = lab.deploy("works", **changes)
+    assert done.returncode == 0, done.stdout[-3000:]
+    second = works.get("/health").json()["release"]
+    schema = json.loads(host.check_output("cat /srv/works/current/release.json"))["schema"]
+    assert schema["revision"] == ["0002"]
+    assert schema["applied"] == [{"revision": "0002", "compatible": True}]
+    done = lab.deploy("works", env={"OLDER": "code"})
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert sql(host, "SELECT version_num FROM alembic_version") == "0002"
+    assert works.get("/health").json()["release"] not in {first, second}
+    # Allowed, and then ill with traffic: it stays, and says so.
+    migration(source, 3, 2, 'op.execute("ALTER TABLE entries DROP COLUMN note")', "False")
+    ill = {**entry, "after_start": ["echo no seed; exit 1"]}
+    done = lab.playbook("deploy", app="works", apps={"works": ill}, app_allow_incompatible_schema=True)
+    text = refused(done)
+    assert "traffic is not moved back" in text
+    third = works.get("/health").json()["release"]
+    assert third not in {first, second}
+    assert sql(host, "SELECT version_num FROM alembic_version") == "0003"
+    text = refused(lab.deploy("works", env={"OLDER": "again"}))
+    assert "0003 (declared incompatible)" in text
+    assert works.get("/health").json()["release"] == third
+    # Forward again, for whoever comes after this test.
+    done = lab.playbook("deploy", app="works", apps={"works": entry})
+    assert done.returncode == 0, done.stdout[-3000:]
+    sql(host, "UPDATE alembic_version SET version_num = '0001'")

@@ -78,6 +78,9 @@ class FakeMachine:
     sessions: list["FakeSession"] = field(default_factory=list)
     turn_holder: list[str] = field(default_factory=list)
     in_the_way: list[list[str]] = field(default_factory=list)
+    printed: dict[str, str] = field(default_factory=dict)
+    # What other commands print once this one has run.
+    changes: dict[str, dict[str, str]] = field(default_factory=dict)
     dying_jobs: set[str] = field(default_factory=set)
     users: dict[str, str] = field(default_factory=dict)
     words: dict[str, str] = field(default_factory=dict)
@@ -190,8 +193,11 @@ class FakeMachine:
 
     def run_once(self, command: OneOff, look: Callable[[], None] | None = None) -> Output:
         text = command.script.read_text().strip()
+        if command.capture:
+            return Output(0, self.printed.get(text, ""))
         self.commands.append(text)
         self.one_off_calls.append(command)
+        self.printed.update(self.changes.get(text, {}))
         if look:
             look()
         if text in self.hanging_commands:
@@ -311,6 +317,7 @@ class Host:
     machine: FakeMachine
     observer: Observer = nobody
     first: bool = True
+    allow: bool = False
 
     @property
     def layout(self) -> Layout:
@@ -330,6 +337,7 @@ class Host:
             "minimum_free_disk": 512,
             "deployed_by": "somebody@controller",
             "first": self.first,
+            "allow_incompatible_schema": self.allow,
             "reason": "",
             "files": [],
             "enable": ["release-mend@shop.service"],
@@ -467,7 +475,13 @@ class Fleet:
             return
         run.report = [line for plan in run.plans.values() for line in plan.report]
         going = [name for name, plan in run.plans.items() if plan.deploy]
-        phases = [("start", going), *(("switch", batch) for batch in self._batches(run)), ("jobs", going)]
+        asked = [name for name, plan in run.plans.items() if plan.schema_on == name]
+        phases = [
+            ("schema", asked),
+            ("start", going),
+            *(("switch", batch) for batch in self._batches(run)),
+            ("jobs", going),
+        ]
         for step, names in phases:
             if not self._phase(run, request, step, names):
                 return
@@ -492,14 +506,16 @@ class Fleet:
         checked = {name: steps["check"] for name, steps in run.rows.items()}
         entry = request["entry"]
         before, after = bool(entry["before_start"]), bool(entry["after_start"])
-        run.plans = decision.plans("shop", checked, before, after, entry["release_batch"])
+        schema = bool(entry["schema"]["current"])
+        run.plans = decision.plans("shop", checked, before, after, entry["release_batch"], schema)
         run.report = [line for plan in run.plans.values() for line in plan.report]
         if not any(plan.work for plan in run.plans.values()):
             self._phase(run, request, "ensure", list(self.hosts))
             return
         going = [name for name, plan in run.plans.items() if plan.deploy]
         first = [name for name, plan in run.plans.items() if plan.prepare_on == name]
-        phases = [("stage", list(self.hosts)), ("prepare", first), ("start", going)]
+        asked = [name for name, plan in run.plans.items() if plan.schema_on == name]
+        phases = [("stage", list(self.hosts)), ("schema", asked), ("prepare", first), ("start", going)]
         phases += [("switch", batch) for batch in self._batches(run)]
         phases.append(
             ("after_start", [name for name, plan in run.plans.items() if plan.after_start_on == name])
@@ -530,6 +546,10 @@ class Fleet:
         if plan:
             asked.update(release=plan.release, back_to=plan.back_to, deploy=plan.deploy)
             asked.update(recorded=plan.recorded, mode=plan.mode)
+            asked["serving"] = plan.serving
+            asked["schema"] = next(
+                (steps["schema"].get("found") for steps in run.rows.values() if "schema" in steps), None
+            )
         asked["undo"] = bool(plan and plan.deploy) and asked.get("after") not in NOTHING_TO_UNDO
         if step == "stage" and plan and plan.send:
             asked["archive"] = str(host.machine.root / "source.tar.gz")

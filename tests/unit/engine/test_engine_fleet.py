@@ -62,6 +62,7 @@ def test_the_role_has_the_steps_of_this_fleet() -> None:
     assert steps == [
         "check",
         "stage",
+        "schema",
         "prepare",
         "start",
         "switch",
