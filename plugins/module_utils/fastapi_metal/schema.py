@@ -132,8 +132,8 @@ def judge(
     problem = (
         f"the schema of {app} would be changed by {listed(unsafe)}, and the release that serves now is not "
         "known to run on it: once that is applied there is no way back but a restore of the database. "
-        "Nothing has been touched. Write `backward_compatible = True` into the migration if the release before "
-        f"it can run on it, or make a backup and allow it with {ALLOW}"
+        "Nothing has been touched. Write `backward_compatible = True` into the migration if the release "
+        f"before it can run on it, or make a backup and allow it with {ALLOW}"
     )
     return Verdict(schema, notices, problem)
 
