@@ -312,14 +312,14 @@ def test_a_schema_that_shuts_the_way_back(lab: Lab, host: Host, works: Site, tmp
     changes: dict[str, Any] = {"source": {"path": str(source)}}
     entry = {**lab.variable("apps")["works"], **changes}
     first = works.get("/health").json()["release"]
-    migration(source, 2, 1, 'op.execute("ALTER TABLE entries ADD COLUMN note text")', "None")
+    migration(source, 2, 1, 'op.execute("ALTER TABLE entries ADD COLUMN remark text")', "None")
     text = refused(lab.deploy("works", **changes))
     assert "0002 (undeclared)" in text
     assert "no way back but a restore" in text
     assert works.get("/health").json()["release"] == first
     assert sql(host, "SELECT version_num FROM alembic_version") == "0001"
     # Declared, it goes on, and an older release may come back over it.
-    migration(source, 2, 1, 'op.execute("ALTER TABLE entries ADD COLUMN note text")', "True")
+    migration(source, 2, 1, 'op.execute("ALTER TABLE entries ADD COLUMN remark text")', "True")
     done = lab.deploy("works", **changes)
     assert done.returncode == 0, done.stdout[-3000:]
     second = works.get("/health").json()["release"]
@@ -331,7 +331,7 @@ def test_a_schema_that_shuts_the_way_back(lab: Lab, host: Host, works: Site, tmp
     assert sql(host, "SELECT version_num FROM alembic_version") == "0002"
     assert works.get("/health").json()["release"] not in {first, second}
     # Allowed, and then ill with traffic: it stays, and says so.
-    migration(source, 3, 2, 'op.execute("ALTER TABLE entries DROP COLUMN note")', "False")
+    migration(source, 3, 2, 'op.execute("ALTER TABLE entries DROP COLUMN remark")', "False")
     ill = {**entry, "after_start": ["echo no seed; exit 1"]}
     done = lab.playbook("deploy", app="works", apps={"works": ill}, app_allow_incompatible_schema=True)
     text = refused(done)
