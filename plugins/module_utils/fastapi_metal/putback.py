@@ -93,6 +93,7 @@ def put_back(
             Effect("put_back.disable", undo.disable),
             Effect("put_back.stop", undo.stop),
             Effect("put_back.revive", undo.revive),
+            Effect("put_back.jobs", undo.restart_jobs),
             Effect("put_back.forget", undo.forget),
             Effect("put_back.mark", undo.mark),
         ]
