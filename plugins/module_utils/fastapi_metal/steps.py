@@ -303,6 +303,14 @@ LEAVES_NO_TRACE = {"put_back", "remove"}
 ENDS_RUN = {"ensure", "drain", "put_back", "remove"}
 
 
+def refuse_rival(engine: Engine, claim: lease.Claim) -> lease.Lease | None:
+    """Raise HeldError while another run lives that holds the lease; return a lease that is over."""
+    other = lease.foreign(engine, claim)
+    if other and not lease.over(other, claim, engine.machine.wall()):
+        raise lease.HeldError(lease.refusal(engine.settings.name, other), other)
+    return other
+
+
 def look(engine: Engine, request: Request, check_mode: bool) -> Result:
     """Return what would be released, and take the lease where that is asked for or its holder is gone."""
     claim = lease.claim_of(request)
@@ -314,10 +322,10 @@ def look(engine: Engine, request: Request, check_mode: bool) -> Result:
         # Nobody is in the way of one who only looks.
         notices = [lease.holder(engine.settings.name, other)] if other else []
         return {**done([]), **see(engine), "notices": notices}
+    # Before the lock too: the other run's step may hold it, and then this one would not know whose it is.
+    refuse_rival(engine, claim)
     with alone(engine, LOCK_PATIENCE_OF_CHECK):
-        other = lease.foreign(engine, claim)
-        if other and not lease.over(other, claim, engine.machine.wall()):
-            raise lease.HeldError(lease.refusal(engine.settings.name, other), other)
+        other = refuse_rival(engine, claim)
         found = see(engine)
         notice = None
         if found["problem"] is None and (other or request.get("first")):
@@ -329,6 +337,9 @@ def act(engine: Engine, step: str, request: Request) -> Result:
     """Run a step that may change something, under the lock and the lease."""
     claim = lease.claim_of(request)
     taking = TAKES_LEASE_BACK if request.get("recorded") else TAKES_LEASE
+    if claim and step == "put_back" and not request.get("undo"):
+        # Whoever was refused does not wait for the other run's step, which may take long.
+        refuse_rival(engine, claim)
     with alone(engine):
         # A run that ends before it has begun here leaves no trace on a machine without the application.
         if claim and (step not in LEAVES_NO_TRACE or request.get("undo") or lease.read(engine)):

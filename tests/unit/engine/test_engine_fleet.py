@@ -1,5 +1,6 @@
 """All hosts of an application go, or none does, and the operator sees what became of each."""
 
+import fcntl
 import json
 import re
 from pathlib import Path
@@ -214,6 +215,24 @@ def test_the_second_run_is_not_let_in(fleet: Fleet) -> None:
     assert re.search(r"since 2026-11-21 22:\d\d:\d\d UTC", refused[0].reason)
     assert not [line for line in history(fleet.hosts["web1"]) if line["by"] == "rival"]
     assert other.deploy("rival", **ENTRY).reason is None
+
+
+def test_a_run_that_is_refused_does_not_wait_for_a_long_step(fleet: Fleet) -> None:
+    """The other run's step holds a host's lock, for a migration perhaps: who it is gets said at once."""
+    refused: list[tuple[Any, float]] = []
+    first = fleet.hosts["web1"]
+
+    def meanwhile(host: str, step: str) -> None:
+        if (host, step) == ("web2", "start"):
+            with first.layout.lock.open("w") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                begun = first.machine.clock()
+                refused.append((Fleet(fleet.hosts).deploy("rival", **ENTRY), first.machine.clock() - begun))
+
+    fleet.before = meanwhile
+    assert fleet.deploy("new", **ENTRY).reason is None
+    assert "somebody@controller" in refused[0][0].reason
+    assert refused[0][1] < 1
 
 
 def test_a_lease_can_be_broken_and_its_run_ends(fleet: Fleet) -> None:
