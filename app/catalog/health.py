@@ -11,6 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from catalog import __version__
 from catalog.database import Database
+from catalog.drain import Drain
 from catalog.metrics import Metrics
 from catalog.settings import Settings
 
@@ -69,9 +70,15 @@ async def live() -> Live:
 async def ready(
     request: Request, response: Response, version: Annotated[Version, Depends(_version)]
 ) -> Ready:
-    """Asks the database, with a time limit, whether it is there and has the tables this release needs."""
+    """Asks the database, with a time limit, whether it is there and has the tables this release needs.
+
+    From the moment that it is told to stop it is not ready, whatever it still can do.
+    """
     settings: Settings = request.app.state.settings
+    drain: Drain = request.app.state.drain
     revision, reason = await _schema(request.app.state.database, settings.ready_timeout)
+    if drain.begun.is_set():
+        reason = "it is being stopped"
     reason = reason or _behind(revision, request.app.state.revisions)
     response.headers["Cache-Control"] = "no-store"
     if reason:

@@ -4,10 +4,12 @@ import logging
 import re
 import time
 import uuid
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from catalog.logs import set_request_id
@@ -21,6 +23,8 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _QUIET = ("/health/live", "/health/ready", "/metrics")
 # Nobody was left to answer to; the number is Nginx's.
 _CLIENT_GONE = 499
+# Of a scope: headers for its answer, whatever that will be.
+EXTRA_HEADERS = "catalog.headers"
 
 
 class Observer:
@@ -47,12 +51,17 @@ class Observer:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                headers.update(scope.get(EXTRA_HEADERS, {}))
             await send(message)
 
         self.metrics.in_flight.inc()
         try:
             await self.app(scope, receive, send_with_id)
+        except ClientDisconnect:
+            # Nobody is left to answer to, and nothing was done.
+            pass
         except Exception:
             _log.exception("an error nobody expected")
             if status:
@@ -98,18 +107,20 @@ class BodyLimit:
     FastAPI has `max_body_size`, but answers an announced one in plain text and outside of any middleware.
     """
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    def __init__(self, app: ASGIApp, limit: int, of_path: Mapping[str, int]) -> None:
         self.app = app
         self.limit = limit
+        self.of_path = of_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        detail = f"A request body may have {self.limit} bytes."
+        limit = self.of_path.get(scope["path"], self.limit)
+        detail = f"A request body may have {limit} bytes here."
         announced = Headers(scope=scope).get("content-length", "")
-        if announced.isdecimal() and int(announced) > self.limit:
+        if announced.isdecimal() and int(announced) > limit:
             await problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)(scope, receive, send)
             return
         received = 0
@@ -118,7 +129,7 @@ class BodyLimit:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self.limit:
+            if received > limit:
                 raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
             return message
 

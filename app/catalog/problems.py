@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -46,6 +47,8 @@ class ApiError(Exception):
     status = HTTPStatus.BAD_REQUEST
     kind = "about:blank"
     title: str | None = None
+    errors: Sequence[Fault] | None = None
+    extra: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
@@ -61,6 +64,7 @@ def problem(
     title: str | None = None,
     errors: Sequence[Fault] | None = None,
     headers: Mapping[str, str] | None = None,
+    extra: Mapping[str, Any] = MappingProxyType({}),
 ) -> Response:
     """Return the response for a problem."""
     body: dict[str, Any] = {
@@ -69,6 +73,7 @@ def problem(
         "status": status,
         "detail": detail,
         "request_id": current_request_id(),
+        **extra,
     }
     if errors is not None:
         body["errors"] = [error.model_dump() for error in errors]
@@ -109,7 +114,15 @@ async def _http(request: Request, error: Exception) -> Response:
 
 async def _api(request: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)
-    return problem(error.status, error.detail, kind=error.kind, title=error.title, headers=error.headers)
+    return problem(
+        error.status,
+        error.detail,
+        kind=error.kind,
+        title=error.title,
+        errors=error.errors,
+        headers=error.headers,
+        extra=error.extra,
+    )
 
 
 async def _validation(request: Request, error: Exception) -> Response:
@@ -118,7 +131,7 @@ async def _validation(request: Request, error: Exception) -> Response:
     for one in error.errors():
         where, *path = one["loc"]
         # What the client sent is not repeated: it may be large, secret, or not text at all.
-        faults.append(Fault(where=str(where), field=_pointer(path), detail=one["msg"]))
+        faults.append(Fault(where=str(where), field=pointer(path), detail=one["msg"]))
     return problem(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "; ".join(f"{fault.where}{fault.field}: {fault.detail}" for fault in faults),
@@ -128,7 +141,8 @@ async def _validation(request: Request, error: Exception) -> Response:
     )
 
 
-def _pointer(path: Sequence[Any]) -> str:
+def pointer(path: Sequence[Any]) -> str:
+    """Return where something is in JSON, as of RFC 6901."""
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
 
 

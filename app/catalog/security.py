@@ -1,4 +1,4 @@
-"""Keys for writing. Reading is open; so is writing while the settings name no key.
+"""Keys for writing. Reading is open; while the settings name no key, nobody writes.
 
 `python -m catalog.security NAME` makes a key: one line for its owner, one for the settings.
 """
@@ -14,10 +14,12 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from catalog.limits import TooManyWritesError, WriteLimit
+from catalog.middleware import EXTRA_HEADERS
 from catalog.problems import ApiError
 from catalog.settings import KEY_NAME, Settings
 
-_bearer = HTTPBearer(auto_error=False, description="A key for writing, if this server asks for one.")
+_bearer = HTTPBearer(auto_error=False, description="A key for writing.")
 
 
 class KeyNeededError(ApiError):
@@ -44,14 +46,18 @@ async def _writer(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> str:
     settings: Settings = request.app.state.settings
-    if not settings.api_keys:
-        return "anonymous"
     writer = writer_of(settings.api_keys, credentials.credentials) if credentials else None
     if writer is None:
         raise KeyNeededError(
             "Send `Authorization: Bearer <key>` with a key that this server knows.",
             {"WWW-Authenticate": "Bearer"},
         )
+    limit: WriteLimit = request.app.state.write_limit
+    allowance = limit.take(writer)
+    # With every answer from here on, be it an error.
+    request.scope[EXTRA_HEADERS] = allowance.headers()
+    if allowance.used > allowance.limit:
+        raise TooManyWritesError(allowance)
     return writer
 
 

@@ -7,6 +7,7 @@ them over), then from the directory of systemd credentials, one file per field, 
 """
 
 import difflib
+import hashlib
 import os
 import re
 import sys
@@ -36,6 +37,20 @@ def libpq_url(url: str) -> str:
     """Return the URL as libpq writes it: without SQLAlchemy's name of a driver."""
     scheme, _, rest = url.partition(":")
     return f"{scheme.partition('+')[0]}:{rest}"
+
+
+# What people write where a secret is to be. Found in a running server, it is everybody's key.
+_PLACEHOLDERS = frozenset(
+    """
+    changeme change-me change_me changethis change-this password passwort secret example placeholder replaceme
+    replace-me todo fixme none null test admin catalog postgres 123456 hunter2
+    """.split()  # noqa: SIM905  # a list of words is read like one
+)
+
+
+def _is_placeholder(secret: str) -> bool:
+    bare = secret.strip().strip("<>{}[]\"'").strip().lower()
+    return not bare or bare in _PLACEHOLDERS or len(set(bare)) == 1
 
 
 class SettingsError(Exception):
@@ -82,9 +97,27 @@ class Settings(BaseSettings):
     api_keys: Annotated[dict[str, str], NoDecode] = Field(
         default_factory=dict,
         repr=False,
-        description="Who may write: `name:sha256` of each key, one per line or space. Empty: everybody.",
+        description="Who may write: `name:sha256` of each key, one per line or space. Empty: nobody.",
+    )
+    write_rate: int = Field(
+        6000,
+        ge=1,
+        le=1_000_000_000,
+        description="Writes a minute that a worker takes of a key; more is 429.",
+    )
+    drain_delay: float = Field(
+        0,
+        ge=0,
+        le=300,
+        description="Seconds that it goes on answering after SIGTERM, not ready, so that a balancer sees it.",
     )
     max_body: int = Field(1_000_000, ge=1_000, description="Largest request body in bytes; more gets 413.")
+    max_import: int = Field(
+        100_000_000, ge=1_000, description="Largest file in bytes that can be imported; more gets 413."
+    )
+    import_timeout: float = Field(
+        300, gt=0, le=86_400, description="Seconds after which PostgreSQL ends a statement of an import."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level logged.")
     release: str = Field(
         "unreleased",
@@ -105,13 +138,33 @@ class Settings(BaseSettings):
             )
         if not scheme.startswith("sqlite"):
             try:
-                conninfo_to_dict(libpq_url(url))
+                given = conninfo_to_dict(libpq_url(url)).get("password")
             except ProgrammingError:
                 # Its own message would repeat the URL, with the password.
                 raise ValueError(
                     "libpq cannot read it: are the password's special characters quoted?"
                 ) from None
+            if given is not None and _is_placeholder(str(given)):
+                raise ValueError("its password is a placeholder; write one of your own")
         return url
+
+    @field_validator("database_password")
+    @classmethod
+    def _real_password(cls, password: SecretStr | None) -> SecretStr | None:
+        if password is not None and _is_placeholder(password.get_secret_value()):
+            raise ValueError("it is a placeholder; `openssl rand -hex 24` makes a password")
+        return password
+
+    @field_validator("api_keys")
+    @classmethod
+    def _real_keys(cls, keys: dict[str, str]) -> dict[str, str]:
+        known = {hashlib.sha256(word.encode()).hexdigest() for word in ("", *_PLACEHOLDERS)}
+        for name, digest in keys.items():
+            if digest in known or len(set(digest)) == 1:
+                raise ValueError(
+                    f"that of {name} is a placeholder; `python -m catalog.security {name}` makes one"
+                )
+        return keys
 
     @field_validator("api_keys", mode="before")
     @classmethod

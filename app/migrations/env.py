@@ -38,8 +38,12 @@ async def _run(settings: Settings) -> None:
         async with engine.connect() as lock, engine.connect() as connection:
             if engine.dialect.name == "postgresql":
                 await lock.execution_options(isolation_level="AUTOCOMMIT")
-                # Two that start at once: the second one waits, and finds nothing left to do.
-                await lock.execute(text("SELECT pg_advisory_lock(:name)"), {"name": _LOCK})
+                # Two that start at once: the second one waits, and finds nothing left to do. It asks again
+                # and again: an index that is made concurrently waits for every statement that began before,
+                # and one that waits for the lock would wait for the index.
+                take = text("SELECT pg_try_advisory_lock(:name)")
+                while not await lock.scalar(take, {"name": _LOCK}):
+                    await asyncio.sleep(0.2)
                 # A migration that waits for a table also stops everybody behind it in the queue.
                 milliseconds = round(settings.migration_lock_timeout * 1000)
                 await connection.execute(text(f"SET lock_timeout = {milliseconds}"))

@@ -13,8 +13,9 @@ from alembic import command
 from alembic.config import Config
 
 from catalog.main import create_app
+from catalog.security import digest
 from catalog.settings import Settings
-from tests.servers import APP, PostgreSQL, postgresql
+from tests.servers import APP, BEARER, KEY, PostgreSQL, postgresql
 
 
 @pytest.fixture(scope="session")
@@ -95,15 +96,20 @@ def empty_database(request: pytest.FixtureRequest, kind: str) -> str:
     return url
 
 
+KEYS = {"tests": digest(KEY)}
+
+
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    """Run the application in this process and yield a client for it."""
+    """Run the application in this process and yield a client, which may write if it is not said who may."""
+    if not settings.api_keys:
+        settings = settings.model_copy(update={"api_keys": KEYS})
     app = create_app(settings)
     # An error that the application lets through fails the test.
     transport = httpx.ASGITransport(app, client=("198.18.0.7", 4711))
     async with (
         app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=transport, base_url="http://catalog.test") as client,
+        httpx.AsyncClient(transport=transport, base_url="http://catalog.test", headers=BEARER) as client,
     ):
         yield client
 

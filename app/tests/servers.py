@@ -2,6 +2,7 @@
 
 import contextlib
 import getpass
+import hashlib
 import os
 import shutil
 import signal
@@ -19,6 +20,9 @@ import psycopg
 
 APP = Path(__file__).parent.parent
 _WAIT = 30
+# Who may write, where it is not said otherwise.
+KEY = "the-key-of-the-tests"
+BEARER = {"Authorization": f"Bearer {KEY}"}
 
 
 def wait_for(what: Callable[[], bool], message: str, log: Path | None = None) -> None:
@@ -135,7 +139,17 @@ def _make_cluster(server: PostgreSQL) -> None:
     key, certificate = directory / "server.key", directory / "server.crt"
     for command in (
         # The superuser is named like whoever runs the tests, so that peer authentication lets them in.
-        [server.programs / "initdb", "-D", directory / "data", "-U", getpass.getuser(), "-A", "peer", "-N"],
+        [
+            server.programs / "initdb",
+            "-D",
+            directory / "data",
+            "-U",
+            getpass.getuser(),
+            "-A",
+            "peer",
+            "-N",
+            "--locale=C.UTF-8",
+        ],
         [
             *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
             *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
@@ -164,6 +178,28 @@ class Gunicorn:
 
     process: subprocess.Popen[str]
     directory: Path
+    port: int = 0
+
+    @property
+    def url(self) -> str:
+        """Return where it listens, if that is a TCP port."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def listens(self) -> bool:
+        """Tell whether it takes connections. Asked without httpx, which leaves a socket behind if not."""
+        family = socket.AF_INET if self.port else socket.AF_UNIX
+        with socket.socket(family) as probe:
+            return probe.connect_ex(("127.0.0.1", self.port) if self.port else str(self.socket)) == 0
+
+    def ready(self) -> bool:
+        """Tell whether it says that it is ready."""
+        if not self.listens():
+            return False
+        try:
+            with self.client() as client:
+                return client.get("/health/ready").status_code == 200
+        except httpx.TransportError:
+            return False
 
     @property
     def socket(self) -> Path:
@@ -177,10 +213,10 @@ class Gunicorn:
 
     def client(self) -> httpx.Client:
         """Return a client that opens a connection per request, so that workers take turns."""
-        transport = httpx.HTTPTransport(
-            uds=str(self.socket), limits=httpx.Limits(max_keepalive_connections=0)
-        )
-        return httpx.Client(transport=transport, base_url="http://catalog.test", timeout=_WAIT)
+        uds = None if self.port else str(self.socket)
+        transport = httpx.HTTPTransport(uds=uds, limits=httpx.Limits(max_keepalive_connections=0))
+        base_url = self.url if self.port else "http://catalog.test"
+        return httpx.Client(transport=transport, base_url=base_url, timeout=_WAIT, headers=BEARER)
 
     def workers(self) -> set[int]:
         """Return the process ids of the workers."""
@@ -193,7 +229,9 @@ class Gunicorn:
 
 
 @contextlib.contextmanager
-def gunicorn(environment: Mapping[str, str], workers: int = 2) -> Iterator[Gunicorn]:
+def gunicorn(
+    environment: Mapping[str, str], workers: int = 2, *, tcp: bool = False, preload: bool = False
+) -> Iterator[Gunicorn]:
     """Start the application and wait until it is ready; end it with everything it started."""
     directory = Path(tempfile.mkdtemp(prefix="catalog-"))
     (directory / "metrics").mkdir()
@@ -204,19 +242,23 @@ def gunicorn(environment: Mapping[str, str], workers: int = 2) -> Iterator[Gunic
         "control_socket_disable = True\n"
         "graceful_timeout = 20\n"
     )
+    port = _free_port() if tcp else 0
     command = [
         *("setpriv", "--pdeathsig", "TERM", "--"),
         *(sys.executable, "-m", "gunicorn", "--config", str(directory / "gunicorn.conf.py")),
         *("--worker-class", "uvicorn_worker.UvicornWorker", "--workers", str(workers)),
-        *("--bind", f"unix:{directory}/app.sock", "catalog.main:create_app()"),
+        *("--bind", f"127.0.0.1:{port}" if tcp else f"unix:{directory}/app.sock"),
+        *(["--preload"] if preload else []),
+        "catalog.main:create_app()",
     ]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("CATALOG_")}
-    clean |= {"PROMETHEUS_MULTIPROC_DIR": str(directory / "metrics"), **environment}
+    keys = f"tests:{hashlib.sha256(KEY.encode()).hexdigest()}"
+    clean |= {"PROMETHEUS_MULTIPROC_DIR": str(directory / "metrics"), "CATALOG_API_KEYS": keys, **environment}
     with (directory / "output").open("w") as output:
         process = subprocess.Popen(
             command, cwd=APP, env=clean, stdout=output, stderr=output, text=True, start_new_session=True
         )
-    server = Gunicorn(process, directory)
+    server = Gunicorn(process, directory, port)
     try:
         yield server
     finally:

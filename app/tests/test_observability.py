@@ -33,9 +33,9 @@ async def test_a_request_is_one_line_of_json(sqlite_url: str, capsys: pytest.Cap
     assert isinstance(duration, float)
     assert 0 < duration < 10_000
     assert line == {
-        **{"level": "info", "logger": "catalog.access", "message": "GET /products/7 404"},
+        **{"level": "info", "logger": "catalog.access", "message": "GET /products/7 422"},
         **{"method": "GET", "path": "/products/7", "route": "/products/{product_id}"},
-        **{"status": 404, "client": "198.18.0.7"},
+        **{"status": 422, "client": "198.18.0.7"},
     }
 
 

@@ -13,6 +13,7 @@ import pytest
 from catalog.settings import Settings
 from tests.conftest import running
 
+ANY = {"If-Match": "*"}
 MUG = {"sku": "MUG-1", "name": "Blue mug", "price": "12.50"}
 
 
@@ -55,8 +56,8 @@ async def test_sku_is_unique(client: httpx.AsyncClient) -> None:
     path = f"/products/{other['id']}"
     for response in (
         await client.post("/products", json=MUG),
-        await client.put(path, json=MUG),
-        await client.patch(path, json={"sku": MUG["sku"]}),
+        await client.put(path, json=MUG, headers=ANY),
+        await client.patch(path, json={"sku": MUG["sku"]}, headers=ANY),
     ):
         assert response.status_code == 409
         assert response.json()["type"] == "urn:problem-type:catalog:sku-taken"
@@ -67,7 +68,7 @@ async def test_replace_sets_every_field(client: httpx.AsyncClient) -> None:
     """A field that a replacement leaves out gets its default; id and birth stay."""
     before = await _add(client, description="old", currency="USD")
     path = f"/products/{before['id']}"
-    after = (await client.put(path, json={"sku": "MUG-9", "name": "New", "price": "1"})).json()
+    after = (await client.put(path, json={"sku": "MUG-9", "name": "New", "price": "1"}, headers=ANY)).json()
     assert after == (await client.get(path)).json()
     assert after["updated_at"] > before["updated_at"]
     changed = {key: after[key] for key in after if after[key] != before[key] and key != "updated_at"}
@@ -80,9 +81,9 @@ async def test_patch_changes_what_is_sent(client: httpx.AsyncClient) -> None:
     """A field that a patch leaves out stays; an empty patch changes nothing, not even the time."""
     before = await _add(client, description="kept")
     path = f"/products/{before['id']}"
-    after = (await client.patch(path, json={"price": "3.10"})).json()
+    after = (await client.patch(path, json={"price": "3.10"}, headers=ANY)).json()
     assert after | {"updated_at": 0} == before | {"price": "3.10", "updated_at": 0}
-    assert (await client.patch(path, json={})).json() == after
+    assert (await client.patch(path, json={}, headers=ANY)).json() == after
 
 
 async def test_two_clients_patching_different_fields_both_win(client: httpx.AsyncClient) -> None:
@@ -90,7 +91,7 @@ async def test_two_clients_patching_different_fields_both_win(client: httpx.Asyn
     product = await _add(client)
     path = f"/products/{product['id']}"
     changes = [{"name": "New"}, {"price": "2.00"}, {"description": "New"}, {"currency": "USD"}]
-    responses = await asyncio.gather(*(client.patch(path, json=change) for change in changes))
+    responses = await asyncio.gather(*(client.patch(path, json=change, headers=ANY) for change in changes))
     assert {response.status_code for response in responses} == {200}
     stored = (await client.get(path)).json()
     for change in changes:
@@ -100,13 +101,13 @@ async def test_two_clients_patching_different_fields_both_win(client: httpx.Asyn
 async def test_delete_deletes_once(client: httpx.AsyncClient) -> None:
     """A deleted product is gone for every verb."""
     path = f"/products/{(await _add(client))['id']}"
-    assert (await client.delete(path)).status_code == 204
+    assert (await client.delete(path, headers=ANY)).status_code == 204
     for response in (
-        await client.delete(path),
+        await client.delete(path, headers=ANY),
         await client.get(path),
-        await client.put(path, json=MUG),
-        await client.patch(path, json={"name": "New"}),
-        await client.patch(path, json={}),
+        await client.put(path, json=MUG, headers=ANY),
+        await client.patch(path, json={"name": "New"}, headers=ANY),
+        await client.patch(path, json={}, headers=ANY),
     ):
         assert response.status_code == 404
         assert response.json()["type"] == "urn:problem-type:catalog:no-such-product"
@@ -140,7 +141,7 @@ async def test_pages_stay_put_while_the_list_changes(client: httpx.AsyncClient) 
     """Between two pages one product is deleted and one added: no other is repeated or skipped."""
     products = [await _add(client, sku=f"S-{number}") for number in range(4)]
     first = (await client.get("/products?limit=2")).json()
-    await client.delete(f"/products/{products[0]['id']}")
+    await client.delete(f"/products/{products[0]['id']}", headers=ANY)
     await _add(client, sku="S-4")
     rest = await _walk(client, first["next"])
     seen = [item["sku"] for item in first["items"]]

@@ -3,7 +3,7 @@
 import os
 import re
 import signal
-import socket
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -25,24 +25,8 @@ def server_url(postgresql_url: str) -> dict[str, str]:
 def app(server_url: dict[str, str]) -> Iterator[Gunicorn]:
     """Return a running application with two workers, both of which answer."""
     with gunicorn(server_url) as running:
-        wait_for(lambda: _ready(running), "not ready", running.output)
+        wait_for(running.ready, "not ready", running.output)
         yield running
-
-
-def _listens(app: Gunicorn) -> bool:
-    # Asked without httpx, which leaves a socket behind that could not be connected.
-    with socket.socket(socket.AF_UNIX) as probe:
-        return probe.connect_ex(str(app.socket)) == 0
-
-
-def _ready(app: Gunicorn) -> bool:
-    if not _listens(app):
-        return False
-    try:
-        with app.client() as client:
-            return client.get("/health/ready").status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def _number(app: Gunicorn, series: str) -> float:
@@ -99,7 +83,7 @@ def test_numbers_are_those_of_all_workers_also_of_killed_ones(
         for request in hanging:
             assert isinstance(request.exception(timeout=10), httpx.TransportError)
     wait_for(lambda: len(app.workers() - before) == 2, "killed workers were not replaced")
-    wait_for(lambda: _ready(app), "not ready again")
+    wait_for(app.ready, "not ready again")
     wait_for(lambda: not app.workers() & before, "dead workers are still there")
     assert _number(app, VERSIONS) == asked
     # Those of the killed workers are gone; the second new one may still be starting.
@@ -130,7 +114,7 @@ def test_a_request_in_flight_is_finished_at_sigterm(app: Gunicorn, server: Postg
             wait_for(lambda: _number(app, IN_FLIGHT) == 2, "the request did not begin", app.output)
             app.process.terminate()
             wait_for(lambda: "Shutting down" in app.output.read_text(), "the workers were not told")
-            wait_for(lambda: not _listens(app), "it still takes connections")
+            wait_for(lambda: not app.listens(), "it still takes connections")
             assert not writing.done()
         response = writing.result(timeout=10)
         assert response.status_code == 201
@@ -139,6 +123,23 @@ def test_a_request_in_flight_is_finished_at_sigterm(app: Gunicorn, server: Postg
         # Given back, not cut.
         query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'catalog r1'"
         assert other.execute(query).fetchone() == (0,)
+
+
+def test_while_it_drains_it_answers_and_is_not_ready(server_url: dict[str, str]) -> None:
+    """From SIGTERM on a balancer is told to look elsewhere, for as long as it was given to notice."""
+    # By TCP: Gunicorn itself takes a path away at once, where systemd, which made it, would not.
+    with gunicorn({**server_url, "CATALOG_DRAIN_DELAY": "3"}, tcp=True) as app, app.client() as client:
+        wait_for(app.ready, "not ready", app.output)
+        begun = time.monotonic()
+        app.process.terminate()
+        wait_for(lambda: client.get("/health/ready").status_code == 503, "still ready", app.output)
+        for path, status in (("/health/ready", 503), ("/health/live", 200), ("/products", 200)):
+            response = client.get(path)
+            assert response.status_code == status
+            if status == 503:
+                assert response.json()["reason"] == "it is being stopped"
+        assert app.process.wait(20) == 0
+        assert time.monotonic() - begun >= 3
 
 
 def _post(app: Gunicorn) -> httpx.Response:

@@ -12,10 +12,10 @@ from catalog.security import main as make_key
 from catalog.settings import SettingsError, load_settings, main, masked
 from tests.servers import APP
 
-HASH = hashlib.sha256(b"key").hexdigest()
+HASH = hashlib.sha256(b"a key").hexdigest()
 
 
-def test_defaults_are_sqlite_and_open(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_defaults_are_sqlite_and_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without any setting the application runs, on a file beside it."""
     settings = load_settings()
     assert settings.database_url == "sqlite:///catalog.db"
@@ -67,6 +67,11 @@ SAY = "write postgresql:///catalog?host="
         ("CATALOG_LOG_LEVEL", "loud", ": Input should be 'debug', 'info', 'warning' or 'error'"),
         ("CATALOG_API_KEYS", "shop:changeme", ": write `name:sha256` entries"),
         ("CATALOG_API_KEYS", f"shop:{HASH} shop:{HASH}", ": two keys have the same name"),
+        ("CATALOG_API_KEYS", f"shop:{HASH} new:{'0' * 64}", ": that of new is a placeholder; `python -m"),
+        ("CATALOG_API_KEYS", f"shop:{digest('changeme')}", ": that of shop is a placeholder"),
+        ("CATALOG_DATABASE_PASSWORD", "<ChangeMe>", ": it is a placeholder; `openssl"),
+        ("CATALOG_DATABASE_PASSWORD", "xxxxxx", ": it is a placeholder"),
+        ("DATABASE_URL", "postgresql://u:secret@db/x", ": its password is a placeholder"),
         ("DATABASE_URL", "mysql://secret@host/x", SAY),
         ("DATABASE_URL", "sqlite://", SAY),
         ("DATABASE_URL", "sqlite:///:memory:", SAY),
@@ -94,7 +99,7 @@ def test_effective_settings_are_printed_without_secrets(
 ) -> None:
     """What is printed may be pasted into a ticket."""
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    (tmp_path / "database_password").write_text("hunter2")
+    (tmp_path / "database_password").write_text("hunter22")
     (tmp_path / "api_keys").write_text(f"shop:{HASH}")
     monkeypatch.setenv(
         "DATABASE_URL", "postgresql://u:hunter3@db/catalog?sslpassword=hunter4&password=hunter5"

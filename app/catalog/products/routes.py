@@ -17,9 +17,15 @@ from catalog.products.schemas import (
     ProductPatch,
 )
 from catalog.security import Writer
+from catalog.strict import StrictRoute
+from catalog.versions import Expected, IfNoneMatch, etag, etag_of, not_modified, unchanged
 
-router = APIRouter(prefix="/products", tags=["products"], responses=describe(422, 503))
-_WRITE = describe(400, 401, 413)
+router = APIRouter(
+    prefix="/products", tags=["products"], responses=describe(422, 503), route_class=StrictRoute
+)
+_WRITE = describe(400, 401, 409, 413, 415, 429)
+_CHANGE = _WRITE | describe(404, 412, 428)
+_READ: dict[int | str, dict[str, object]] = {304: {"description": "The client has it."}}
 
 
 @router.post(
@@ -27,57 +33,82 @@ _WRITE = describe(400, 401, 413)
     summary="Add a product",
     status_code=status.HTTP_201_CREATED,
     response_model=ProductOut,
-    responses=_WRITE | describe(409),
+    responses=_WRITE,
 )
 async def create(writer: Writer, session: Session, product: ProductIn, response: Response) -> Product:
     """Add a product; `Location` says where it is."""
     created = await store.create(session, product.model_dump())
     response.headers["Location"] = f"/products/{created.id}"
+    response.headers["ETag"] = etag(created)
     return created
 
 
-@router.get("", summary="List products")
+@router.get("", summary="List products", response_model=ProductPage, responses=_READ | describe(404))
 async def list_products(
-    session: ReadSession, parameters: Annotated[ListParameters, Query()], response: Response
-) -> ProductPage:
-    """Products by id, a page at a time."""
-    after = paging.decode(parameters.cursor) if parameters.cursor is not None else 0
+    session: ReadSession,
+    parameters: Annotated[ListParameters, Query()],
+    response: Response,
+    if_none_match: IfNoneMatch = None,
+) -> Response:
+    """Products that the filters leave, in the order asked for, a page at a time."""
+    after = paging.position(parameters)
     # One more than asked for tells whether there is a next page.
-    found = await store.page(session, after, parameters.limit + 1)
-    items = [ProductOut.model_validate(product) for product in found[: parameters.limit]]
+    found = await store.page(session, parameters, parameters.sort, after, parameters.limit + 1)
+    shown = found[: parameters.limit]
     following = None
     if len(found) > parameters.limit:
-        following = f"/products?limit={parameters.limit}&cursor={paging.encode(items[-1].id)}"
+        following = paging.after(parameters, shown[-1])
         response.headers["Link"] = f'<{following}>; rel="next"'
-    return ProductPage(items=items, next=following)
+    items = [ProductOut.model_validate(product) for product in shown]
+    content = ProductPage(items=items, next=following).model_dump_json().encode()
+    response.headers["ETag"] = tag = etag_of(content)
+    response.headers["Cache-Control"] = "public, no-cache"
+    if unchanged(tag, if_none_match):
+        return not_modified(response)
+    return Response(content, headers=dict(response.headers), media_type="application/json")
 
 
-@router.get("/{product_id}", summary="Read a product", response_model=ProductOut, responses=describe(404))
-async def read(session: ReadSession, product_id: ProductId) -> Product:
+@router.get(
+    "/{product_id}", summary="Read a product", response_model=ProductOut, responses=_READ | describe(404)
+)
+async def read(
+    session: ReadSession, product_id: ProductId, response: Response, if_none_match: IfNoneMatch = None
+) -> Product | Response:
     """One product."""
-    return await store.read(session, product_id)
+    product = await store.read(session, product_id)
+    response.headers["ETag"] = tag = etag(product)
+    response.headers["Cache-Control"] = "public, no-cache"
+    return not_modified(response) if unchanged(tag, if_none_match) else product
 
 
-@router.put(
-    "/{product_id}",
-    summary="Replace a product",
-    response_model=ProductOut,
-    responses=_WRITE | describe(404, 409),
-)
-async def replace(writer: Writer, session: Session, product_id: ProductId, product: ProductIn) -> Product:
+@router.put("/{product_id}", summary="Replace a product", response_model=ProductOut, responses=_CHANGE)
+async def replace(
+    writer: Writer,
+    session: Session,
+    expected: Expected,
+    product_id: ProductId,
+    product: ProductIn,
+    response: Response,
+) -> Product:
     """Set every field; one that is left out gets its default. A product that is not there is not created."""
-    return await store.change(session, product_id, product.model_dump())
+    changed = await store.change(session, product_id, product.model_dump(), expected)
+    response.headers["ETag"] = etag(changed)
+    return changed
 
 
-@router.patch(
-    "/{product_id}",
-    summary="Change a product",
-    response_model=ProductOut,
-    responses=_WRITE | describe(404, 409),
-)
-async def patch(writer: Writer, session: Session, product_id: ProductId, changes: ProductPatch) -> Product:
+@router.patch("/{product_id}", summary="Change a product", response_model=ProductOut, responses=_CHANGE)
+async def patch(
+    writer: Writer,
+    session: Session,
+    expected: Expected,
+    product_id: ProductId,
+    changes: ProductPatch,
+    response: Response,
+) -> Product:
     """Set the fields that are sent and leave the others."""
-    return await store.change(session, product_id, changes.model_dump(exclude_unset=True))
+    changed = await store.change(session, product_id, changes.model_dump(exclude_unset=True), expected)
+    response.headers["ETag"] = etag(changed)
+    return changed
 
 
 @router.delete(
@@ -85,8 +116,8 @@ async def patch(writer: Writer, session: Session, product_id: ProductId, changes
     summary="Delete a product",
     status_code=status.HTTP_204_NO_CONTENT,
     response_class=Response,
-    responses=describe(401, 404),
+    responses=describe(401, 404, 412, 428, 429),
 )
-async def delete(writer: Writer, session: Session, product_id: ProductId) -> None:
+async def delete(writer: Writer, session: Session, expected: Expected, product_id: ProductId) -> None:
     """Delete a product; a second time it is 404."""
-    await store.remove(session, product_id)
+    await store.remove(session, product_id, expected)

@@ -1,11 +1,23 @@
 """What is taken and given over HTTP."""
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+)
+
+from catalog.categories.schemas import Slug
+from catalog.fields import Description, Name, without_defaults
 
 MAX_ID = 2**63 - 1
 _TAKEN = ConfigDict(extra="forbid")
@@ -21,15 +33,7 @@ def _price(value: object) -> Decimal:
     return Decimal(value).quantize(Decimal("0.01"))
 
 
-# No control characters: PostgreSQL cannot store NUL, and none of the others belongs in a name.
 Sku = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9][A-Z0-9-]{0,63}$", max_length=64)]
-Name = Annotated[
-    str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$"),
-]
-Description = Annotated[
-    str, StringConstraints(max_length=10_000, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$")
-]
 Price = Annotated[
     Decimal, BeforeValidator(_price), WithJsonSchema({"type": "string", "pattern": _PRICE}, mode="validation")
 ]
@@ -47,17 +51,13 @@ class ProductIn(BaseModel):
     description: Description = Field("", examples=["350 ml, dishwasher safe."])
     price: Price = Field(description="A string, so that no float is on the way.", examples=["12.50"])
     currency: Currency = Field("EUR", description="ISO 4217.", examples=["EUR"])
-
-
-def _without_defaults(schema: dict[str, Any]) -> None:
-    for field in schema["properties"].values():
-        field.pop("default", None)
+    category: Slug | None = Field(None, description="Slug of a category that is there.", examples=[None])
 
 
 class ProductPatch(BaseModel):
     """What is to change of a product; what is left out stays as it is."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra=_without_defaults)
+    model_config = ConfigDict(extra="forbid", json_schema_extra=without_defaults)
 
     # The defaults are never used: only fields that were sent are looked at. null is refused.
     sku: Sku = ""
@@ -65,6 +65,7 @@ class ProductPatch(BaseModel):
     description: Description = ""
     price: Price = Decimal(0)
     currency: Currency = ""
+    category: Slug | None = None
 
 
 class ProductOut(BaseModel):
@@ -90,12 +91,60 @@ class ProductPage(BaseModel):
     next: str | None = Field(None, description="Path of the next page; null on the last one.")
 
 
-class ListParameters(BaseModel):
-    """How a list is asked for."""
+_MOMENT = (
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
+)
+
+
+def _written_out(value: object) -> object:
+    # Not a number of seconds, which would be taken as well.
+    if isinstance(value, str) and not re.fullmatch(_MOMENT, value):
+        raise ValueError('write it with its zone, like "2026-11-21T22:10:00Z"')
+    return value
+
+
+def _in_utc(value: datetime) -> datetime:
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("the first and the last day of the calendar are out of reach") from None
+
+
+class Filters(BaseModel):
+    """Which products are asked for. All that is given must hold."""
 
     model_config = _TAKEN
 
+    q: str | None = Field(
+        None,
+        min_length=1,
+        max_length=100,
+        pattern=r"^[^\x00-\x1f\x7f]*$",
+        description="Words that are all in SKU, name or description, in whatever case.",
+        examples=["blue mug"],
+    )
+    category: Slug | None = Field(None, description="In this category.")
+    currency: Currency | None = Field(None, description="Priced in this currency.")
+    min_price: Price | None = Field(None, description="At this price or more.", examples=["5.00"])
+    max_price: Price | None = Field(None, description="At this price or less.", examples=["20.00"])
+    updated_since: Annotated[AwareDatetime, BeforeValidator(_written_out), AfterValidator(_in_utc)] | None = (
+        Field(
+            None,
+            description="Changed at this moment or later; with its zone.",
+            examples=["2026-11-21T22:10:00Z"],
+        )
+    )
+
+
+class ListParameters(Filters):
+    """How a list is asked for."""
+
+    sort: Literal["id", "-id", "name", "-name", "price", "-price", "updated_at", "-updated_at"] = Field(
+        "id", description="Order; `-` turns it round. Among equals, by id."
+    )
     limit: int = Field(50, ge=1, le=200, description="Products on a page.")
     cursor: str | None = Field(
-        None, max_length=100, description="From `next` of the page before. It means nothing by itself."
+        None,
+        max_length=1200,
+        description="From `next` of the page before, for the same list. It means nothing by itself.",
     )

@@ -1,15 +1,20 @@
 """What is asked of the database, one statement each."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import ColumnElement, func, insert, literal, or_, select, tuple_
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from catalog import versions
 from catalog.problems import ApiError
 from catalog.products.models import Product
+from catalog.products.paging import Position
+from catalog.products.schemas import Filters
+from catalog.versions import Version
 
 
 class NoSuchProductError(ApiError):
@@ -34,6 +39,17 @@ class SkuTakenError(ApiError):
         super().__init__(f"Another product has the SKU {sku}.")
 
 
+class CategoryMissingError(ApiError):
+    """A product is to be put where nothing is."""
+
+    status = HTTPStatus.CONFLICT
+    kind = "urn:problem-type:catalog:no-such-category"
+    title = "No such category"
+
+    def __init__(self, slug: str) -> None:
+        super().__init__(f"body/category: there is no category {slug}; add it first.")
+
+
 async def create(session: AsyncSession, values: Mapping[str, Any]) -> Product:
     """Add a product."""
     try:
@@ -51,25 +67,50 @@ async def read(session: AsyncSession, product_id: int) -> Product:
     return product
 
 
-async def page(session: AsyncSession, after: int, limit: int) -> Sequence[Product]:
-    """Return the `limit` products after the id `after`.
+async def page(
+    session: AsyncSession, filters: Filters, sort: str, after: Position | None, limit: int
+) -> Sequence[Product]:
+    """Return the `limit` products of the list after the position `after`.
 
     The cost is the same for the last page as for the first, and a product added or deleted meanwhile
     neither repeats nor hides another one, which OFFSET would do.
     """
-    result = await session.scalars(
-        select(Product).where(Product.id > after).order_by(Product.id).limit(limit)
-    )
-    return result.all()
+    key: list[ColumnElement[Any]] = [Product.id.expression]
+    if sort.lstrip("-") != "id":
+        key.insert(0, getattr(Product, sort.lstrip("-")).expression)
+    statement = select(Product).where(*_conditions(filters)).limit(limit)
+    statement = statement.order_by(*(column.desc() if sort.startswith("-") else column for column in key))
+    if after is not None:
+        end = [literal(value, column.type) for value, column in zip(after[-len(key) :], key, strict=True)]
+        behind = tuple_(*key) < tuple_(*end) if sort.startswith("-") else tuple_(*key) > tuple_(*end)
+        statement = statement.where(behind)
+    return (await session.scalars(statement)).all()
 
 
-async def change(session: AsyncSession, product_id: int, values: Mapping[str, Any]) -> Product:
-    """Set `values` of a product in one statement, so that two clients changing different fields both win."""
-    if not values:
-        return await read(session, product_id)
-    statement = update(Product).where(Product.id == product_id).values(**values).returning(Product)
+def _conditions(filters: Filters) -> Iterator[ColumnElement[bool]]:
+    for word in (filters.q or "").lower().split():
+        # What LIKE would take for a wildcard is meant as it is written.
+        pattern = "%" + re.sub(r"([\\%_])", r"\\\1", word) + "%"
+        texts = (Product.name, Product.description, Product.sku)
+        yield or_(*(func.lower(text).like(pattern, escape="\\") for text in texts))
+    if filters.category is not None:
+        yield Product.category == filters.category
+    if filters.currency is not None:
+        yield Product.currency == filters.currency
+    if filters.min_price is not None:
+        yield Product.price >= filters.min_price
+    if filters.max_price is not None:
+        yield Product.price <= filters.max_price
+    if filters.updated_since is not None:
+        yield Product.updated_at >= filters.updated_since
+
+
+async def change(
+    session: AsyncSession, product_id: int, values: Mapping[str, Any], expected: Sequence[Version] | None
+) -> Product:
+    """Set `values` of a product."""
     try:
-        product = (await session.scalars(statement)).one_or_none()
+        product = await versions.change(session, Product, Product.id == product_id, values, expected)
     except IntegrityError as error:
         raise _refusal(error, values) from error
     if product is None:
@@ -77,17 +118,18 @@ async def change(session: AsyncSession, product_id: int, values: Mapping[str, An
     return product
 
 
-async def remove(session: AsyncSession, product_id: int) -> None:
+async def remove(session: AsyncSession, product_id: int, expected: Sequence[Version] | None) -> None:
     """Delete a product."""
-    deleted = await session.scalar(delete(Product).where(Product.id == product_id).returning(Product.id))
-    if deleted is None:
+    if not await versions.remove(session, Product, Product.id == product_id, expected):
         raise NoSuchProductError(product_id)
 
 
 def _refusal(error: IntegrityError, values: Mapping[str, Any]) -> Exception:
-    """Return what a client is told of a constraint that was hit; anything but the SKU is our own mistake."""
+    """Return what a client is told of a constraint that was hit; any other one is our own mistake."""
     message = str(error.orig)
-    # PostgreSQL names the constraint, SQLite the column.
+    # PostgreSQL names the constraint, SQLite the column, and of foreign keys nothing: there is one.
     if "uq_products_sku" in message or "products.sku" in message:
         return SkuTakenError(values["sku"])
+    if "fk_products_category" in message or "FOREIGN KEY" in message:
+        return CategoryMissingError(values["category"])
     return error

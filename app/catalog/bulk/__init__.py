@@ -1,0 +1,1 @@
+"""Many products at once: import of a file, export of a list."""
