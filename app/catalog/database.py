@@ -11,7 +11,11 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import DateTime, Dialect, MetaData, TypeDecorator, event, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.pool import QueuePool
+from starlette.datastructures import State
 
+from catalog import changes
+from catalog.changes import Change
 from catalog.settings import Settings, libpq_url
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations" / "versions"
@@ -142,6 +146,12 @@ class Database:
             self.engine.execution_options(isolation_level="AUTOCOMMIT"), expire_on_commit=False
         )
 
+    @property
+    def connections_in_use(self) -> int:
+        """Return how many connections requests hold at the moment."""
+        pool = self.engine.pool
+        return pool.checkedout() if isinstance(pool, QueuePool) else 0
+
     async def schema_revision(self) -> str:
         """Return the revision that the migrations have left in the database."""
         async with self.engine.connect() as connection:
@@ -170,8 +180,22 @@ async def _reader(request: Request) -> AsyncIterator[AsyncSession]:
 
 async def _session(request: Request) -> AsyncIterator[AsyncSession]:
     database: Database = request.app.state.database
-    async with database.sessions.begin() as session:
-        yield session
+    async with database.sessions() as session:
+        async with session.begin():
+            yield session
+            written = changes.noted(session)
+            if written:
+                await changes.notify(await session.connection(), written)
+        await announce(request.app.state, written)
+
+
+async def announce(state: State, written: list[Change]) -> None:
+    """Let go of what was kept of the time before, and tell of it where the database does not."""
+    if written:
+        await state.cache.forget()
+        if not is_postgresql(state.settings.database_url):
+            for change in written:
+                state.hub.publish(change)
 
 
 # scope="function": committed before the response is sent, so that 201 means written, and a slow

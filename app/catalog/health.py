@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError, NoResultFound
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from catalog import __version__
+from catalog.cache import Cache
 from catalog.database import Database
 from catalog.drain import Drain
 from catalog.metrics import Metrics
@@ -48,6 +49,7 @@ class Ready(Version):
     schema_revision: str | None = Field(
         None, examples=["0001_products"], description="Revision of the database."
     )
+    cache: str = Field(examples=["in process"], description="How the cache is; without one it works as well.")
     reason: str | None = Field(None, examples=[None], description="What is missing, if it is not ready.")
 
 
@@ -76,6 +78,9 @@ async def ready(
     """
     settings: Settings = request.app.state.settings
     drain: Drain = request.app.state.drain
+    # The cache has a time limit of its own, and is asked meanwhile.
+    cache: Cache = request.app.state.cache
+    asked = asyncio.create_task(cache.store.state())
     revision, reason = await _schema(request.app.state.database, settings.ready_timeout)
     if drain.begun.is_set():
         reason = "it is being stopped"
@@ -87,6 +92,7 @@ async def ready(
         **version.model_dump(),
         status="not ready" if reason else "ready",
         schema_revision=revision,
+        cache=await asked,
         reason=reason,
     )
 

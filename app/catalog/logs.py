@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 _request_id: ContextVar[str] = ContextVar("request_id", default="")
+_trace_id: ContextVar[str] = ContextVar("trace_id", default="")
 
 # What every record has; the rest was given with `extra=`.
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -18,9 +19,10 @@ def current_request_id() -> str:
     return _request_id.get()
 
 
-def set_request_id(request_id: str) -> None:
+def set_request_id(request_id: str, trace_id: str) -> None:
     """Say which request is being answered from here on, in this task and those it starts."""
     _request_id.set(request_id)
+    _trace_id.set(trace_id)
 
 
 class JsonFormatter(logging.Formatter):
@@ -36,6 +38,7 @@ class JsonFormatter(logging.Formatter):
         }
         if request_id := current_request_id():
             line["request_id"] = request_id
+            line["trace_id"] = _trace_id.get()
         line.update((key, value) for key, value in vars(record).items() if key not in _PLAIN)
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)

@@ -1,22 +1,28 @@
 """The application, made by a factory: importing this module reads no settings and opens no connection."""
 
+import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
+from starlette.datastructures import State
 
-from catalog import __version__, health, logs, openapi, problems
+from catalog import __version__, docs, feed, health, logs, openapi, problems, tracing
 from catalog.bulk import routes as bulk
+from catalog.cache import make_cache
 from catalog.categories import routes as categories
-from catalog.database import Database, known_revisions
+from catalog.changes import Hub, listen
+from catalog.database import Database, is_postgresql, known_revisions, libpq_parameters
 from catalog.drain import Drain
 from catalog.limits import WriteLimit
 from catalog.metrics import Metrics
 from catalog.middleware import BodyLimit, Observer
 from catalog.products import routes as products
 from catalog.settings import Settings, load_settings
+from catalog.similar import routes as similar
 
 _log = logging.getLogger(__name__)
 
@@ -36,19 +42,43 @@ if somebody else was faster. Reading takes `If-None-Match`.
 """
 
 
+_TICK = 0.25
+
+
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Open the pool in the worker, after the fork, and close it when the last request is answered."""
-    settings: Settings = app.state.settings
-    app.state.database = Database(settings)
-    app.state.metrics.workers.set(1)
+    """Open everything in the worker, after the fork, and close it when the last request is answered."""
+    state, settings = app.state, app.state.settings
     if not settings.api_keys:
         _log.warning("nobody may write: CATALOG_API_KEYS names no key")
-    app.state.drain = Drain(settings.drain_delay)
-    with app.state.drain.watch():
+    state.database = Database(settings)
+    state.hub = Hub()
+    state.cache = make_cache(settings, state.hub, state.metrics)
+    state.drain = Drain(settings.drain_delay)
+    tasks = [asyncio.create_task(_measure(state))]
+    if is_postgresql(settings.database_url):
+        tasks.append(asyncio.create_task(listen(libpq_parameters(settings), state.hub)))
+    state.metrics.workers.set(1)
+    with tracing.exporting(settings) as state.tracer, state.drain.watch():
         yield
-    app.state.metrics.workers.set(0)
-    await app.state.database.close()
+    state.metrics.workers.set(0)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await state.cache.close()
+    await state.database.close()
+
+
+async def _measure(state: State) -> None:
+    """Look at what no request can see."""
+    metrics: Metrics = state.metrics
+    metrics.pool_size.set(state.settings.database_pool_size)
+    while True:
+        asked = time.perf_counter()
+        await asyncio.sleep(_TICK)
+        metrics.loop_lag.observe(max(0.0, time.perf_counter() - asked - _TICK))
+        metrics.pool_in_use.set(state.database.connections_in_use)
+        metrics.feeds.set(state.hub.clients)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -62,10 +92,18 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=_lifespan,
         # A redirect from /products/ to /products would turn a POST into a GET in many clients.
         redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
     )
     app.state.settings = settings
     app.state.metrics = Metrics(__version__, settings.release)
     app.state.revisions = known_revisions()
+    app.state.model = None
+    if settings.similar_megabytes:
+        # Not imported otherwise. Here and not in the lifespan: with preload that is before the fork.
+        from catalog.similar.model import load
+
+        app.state.model = load(settings.similar_megabytes)
     app.state.write_limit = WriteLimit(settings.write_rate)
     problems.install(app)
     openapi.install(app, problems=(bulk.Refusal,))
@@ -74,7 +112,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(Observer, metrics=app.state.metrics)
     app.include_router(products.router)
     app.include_router(categories.router)
+    app.include_router(similar.router)
     app.include_router(bulk.router)
+    app.include_router(feed.router)
+    app.include_router(docs.router)
     app.include_router(health.router)
     app.add_api_route("/", _index, include_in_schema=False)
     return app

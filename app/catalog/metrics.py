@@ -5,6 +5,7 @@ scraped sums all of them, those of workers that ended included. Without it there
 """
 
 import os
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -52,6 +53,30 @@ class Metrics:
             registry=self.registry,
         )
         release_info.labels(version, release).set(1)
+        self.pool_in_use = Gauge(
+            "database_connections_in_use",
+            "Connections that requests hold, looked at four times a second.",
+            multiprocess_mode="livesum",
+            registry=self.registry,
+        )
+        self.pool_size = Gauge(
+            "database_connections_allowed",
+            "Connections that requests may hold.",
+            multiprocess_mode="livesum",
+            registry=self.registry,
+        )
+        self.feeds = Gauge(
+            "feeds", "Clients that follow /events.", multiprocess_mode="livesum", registry=self.registry
+        )
+        # What a request waits for the loop before anything of it is done.
+        self.loop_lag = Histogram(
+            "event_loop_lag_seconds",
+            "How much later than asked for the event loop woke up.",
+            buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+            registry=self.registry,
+        )
+        reads = Counter("cache_reads", "Reads by what the cache had.", ["result"], registry=self.registry)
+        self._cache = {result: reads.labels(result) for result in ("hit", "miss", "shared", "bypass")}
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -68,6 +93,10 @@ class Metrics:
             self._children[key] = children
         children[0].inc()
         children[1].observe(seconds)
+
+    def cache(self, result: Literal["hit", "miss", "shared", "bypass"]) -> None:
+        """Count what the cache had; `shared` waited for another one's miss, `bypass` found no cache."""
+        self._cache[result].inc()
 
     def expose(self) -> bytes:
         """Return all numbers in Prometheus' text format."""

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from catalog.logs import set_request_id
 from catalog.metrics import Metrics
 from catalog.problems import problem
+from catalog.tracing import Trace, Tracer, trace
 
 _log = logging.getLogger(__name__)
 _access = logging.getLogger("catalog.access")
@@ -44,8 +45,10 @@ class Observer:
             return
         begun = time.perf_counter()
         status = 0
-        request_id = _request_id(scope)
-        set_request_id(request_id)
+        given = Headers(scope=scope)
+        request_id = _request_id(given)
+        at = trace(given.get("traceparent", ""), request_id)
+        set_request_id(request_id, at.trace_id)
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -53,6 +56,7 @@ class Observer:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = request_id
+                headers["traceparent"] = at.traceparent
                 headers.update(scope.get(EXTRA_HEADERS, {}))
             await send(message)
 
@@ -71,12 +75,15 @@ class Observer:
             await response(scope, receive, send_with_id)
         finally:
             self.metrics.in_flight.dec()
-            self._record(scope, status or _CLIENT_GONE, time.perf_counter() - begun)
+            self._record(scope, at, status or _CLIENT_GONE, time.perf_counter() - begun)
 
-    def _record(self, scope: Scope, status: int, seconds: float) -> None:
+    def _record(self, scope: Scope, at: Trace, status: int, seconds: float) -> None:
         # The template (/products/{product_id}), never the path: a label per product would be endless.
         route = getattr(scope.get("route"), "path", "other")
         self.metrics.observe(scope["method"], route, status, seconds)
+        tracer: Tracer | None = getattr(scope["app"].state, "tracer", None)
+        if tracer is not None:
+            tracer.record(at, scope["method"], route, status, seconds)
         client = scope.get("client")
         _access.log(
             logging.DEBUG if route in _QUIET else logging.INFO,
@@ -95,9 +102,9 @@ class Observer:
         )
 
 
-def _request_id(scope: Scope) -> str:
+def _request_id(headers: Headers) -> str:
     """Return the proxy's id of the request if it is one, else a new one."""
-    given = Headers(scope=scope).get("x-request-id", "")
+    given = headers.get("x-request-id", "")
     return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 

@@ -26,7 +26,11 @@ from pydantic_settings import (
 
 PREFIX = "CATALOG_"
 # Handed over by the deployment under the names that every platform uses.
-PLAIN_NAMES = {"database_url": "DATABASE_URL", "release": "APP_RELEASE"}
+PLAIN_NAMES = {
+    "database_url": "DATABASE_URL",
+    "release": "APP_RELEASE",
+    "otlp_endpoint": "OTEL_EXPORTER_OTLP_ENDPOINT",
+}
 
 _DATABASE_SCHEMES = ("sqlite", "sqlite+aiosqlite", "postgresql", "postgresql+psycopg", "postgres")
 KEY_NAME = r"[A-Za-z0-9_.-]{1,64}"
@@ -111,6 +115,32 @@ class Settings(BaseSettings):
         le=300,
         description="Seconds that it goes on answering after SIGTERM, not ready, so that a balancer sees it.",
     )
+    cache_url: SecretStr = Field(
+        SecretStr("memory"),
+        description="memory: in each worker; redis://, rediss:// or unix://: Valkey or Redis; off: none.",
+    )
+    cache_seconds: float = Field(30, gt=0, le=3600, description="Seconds that an unchanged answer is kept.")
+    cache_timeout: float = Field(
+        0.25,
+        gt=0,
+        le=10,
+        description="Seconds that a request waits for Valkey or Redis before it goes without.",
+    )
+    max_age: int = Field(
+        0,
+        ge=0,
+        le=3600,
+        description="Seconds that browsers and proxies may show a read without asking again.",
+    )
+    feeds: int = Field(1000, ge=0, le=100_000, description="Clients of /events in one worker.")
+    similar_megabytes: int = Field(
+        0, ge=0, le=1_000_000, description="Size of the matrix behind /products/{id}/similar; 0: none."
+    )
+    otlp_endpoint: str | None = Field(
+        None,
+        validation_alias=AliasChoices("otlp_endpoint", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+        description="Where OpenTelemetry traces go, as http://host:4318. The SDK's other variables hold.",
+    )
     max_body: int = Field(1_000_000, ge=1_000, description="Largest request body in bytes; more gets 413.")
     max_import: int = Field(
         100_000_000, ge=1_000, description="Largest file in bytes that can be imported; more gets 413."
@@ -146,6 +176,16 @@ class Settings(BaseSettings):
                 ) from None
             if given is not None and _is_placeholder(str(given)):
                 raise ValueError("its password is a placeholder; write one of your own")
+        return url
+
+    @field_validator("cache_url")
+    @classmethod
+    def _known_cache(cls, url: SecretStr) -> SecretStr:
+        text = url.get_secret_value()
+        if text not in ("memory", "off") and not re.match(r"(redis|rediss|unix)://.", text):
+            raise ValueError(
+                "write memory, off, redis://host:6379/0, rediss://… or unix:///run/valkey/socket"
+            )
         return url
 
     @field_validator("database_password")
@@ -233,6 +273,8 @@ def masked(settings: Settings) -> dict[str, str]:
             value = re.sub(r"((?:^|[?&])(?:ssl)?password)=[^&]*", r"\1=****", value)
         elif field == "api_keys":
             value = " ".join(f"{name}:****" for name in value)
+        elif field == "cache_url":
+            value = re.sub(r"://[^/@]*@", "://****@", value.get_secret_value())
         elif isinstance(value, SecretStr):
             value = "****"
         shown[variable(field)] = "" if value is None else str(value)

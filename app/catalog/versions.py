@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from sqlalchemy import ColumnElement, and_, delete, exists, false, or_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from catalog.cache import Entry
 from catalog.database import Versioned
 from catalog.problems import ApiError
 
@@ -77,9 +78,17 @@ def unchanged(tag: str, if_none_match: str | None) -> bool:
     return tag in (known.strip().removeprefix("W/") for known in if_none_match.split(","))
 
 
-def not_modified(response: Response) -> Response:
-    """Return 304 with the headers of the answer that the client already has."""
-    return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=dict(response.headers))
+def answer(entry: Entry, if_none_match: str | None, max_age: int) -> Response:
+    """Return what was read, or 304 if the client has it."""
+    headers = {
+        "ETag": entry.tag,
+        "Cache-Control": f"public, max-age={max_age}" if max_age else "public, no-cache",
+    }
+    if entry.link is not None:
+        headers["Link"] = f'<{entry.link}>; rel="next"'
+    if unchanged(entry.tag, if_none_match):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    return Response(entry.content, headers=headers, media_type="application/json")
 
 
 async def _expected(

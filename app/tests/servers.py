@@ -173,6 +173,77 @@ def _make_cluster(server: PostgreSQL) -> None:
 
 
 @dataclass
+class Valkey:
+    """A Valkey or Redis server of its own, on a socket, that keeps nothing on disk."""
+
+    directory: Path
+    program: str
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def socket(self) -> Path:
+        """Return where it listens."""
+        return self.directory / "socket"
+
+    @property
+    def url(self) -> str:
+        """Return its address for the settings."""
+        return f"unix://{self.socket}"
+
+    def start(self) -> None:
+        """Start and wait until it answers."""
+        command = [
+            *("setpriv", "--pdeathsig", "KILL", "--", self.program, "--port", "0", "--save", ""),
+            *("--unixsocket", str(self.socket), "--dir", str(self.directory)),
+        ]
+        with (self.directory / "log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        wait_for(lambda: self._ask("PING") == b"+PONG\r\n", "it does not answer", self.directory / "log")
+
+    def flush(self) -> None:
+        """Forget everything."""
+        assert self._ask("FLUSHALL") == b"+OK\r\n"
+
+    def stop(self) -> None:
+        """Stop at once."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(_WAIT)
+            self.process = None
+
+    def freeze(self) -> None:
+        """Stop it from running, so that it neither answers nor hangs up."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
+    def _ask(self, command: str) -> bytes:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(self.socket))
+            connection.sendall(f"{command}\r\n".encode())
+            return connection.recv(100)
+        return b""
+
+
+@contextlib.contextmanager
+def valkey() -> Iterator[Valkey]:
+    """Make, start and remove a server."""
+    program = shutil.which("valkey-server") or shutil.which("redis-server")
+    assert program, "Redis is missing: run `apt-get install redis-server`"
+    server = Valkey(Path(tempfile.mkdtemp(prefix="catalog-valkey-")), program)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(server.directory)
+
+
+@dataclass
 class Gunicorn:
     """The application under Gunicorn, on a Unix socket, as the deployment starts it."""
 

@@ -72,7 +72,9 @@ async def test_connections_are_named_and_limited(server: PostgreSQL, postgresql_
     """The server's own views show which release holds a connection; a worker opens no more than it may."""
     settings = Settings(database_url=postgresql_url, release="r7", database_pool_size=2)
     async with running(settings) as client:
-        responses = await asyncio.gather(*(client.get("/products") for _ in range(20)))
+        responses = await asyncio.gather(
+            *(client.get(f"/products?limit={number}") for number in range(1, 21))
+        )
         assert {response.status_code for response in responses} == {200}
         with server.connect("catalog") as connection:
             query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'catalog r7'"

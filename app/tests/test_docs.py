@@ -18,6 +18,26 @@ async def test_swagger_is_where_people_look(client: httpx.AsyncClient) -> None:
     assert (await client.get("/redoc")).status_code == 200
 
 
+async def test_swagger_and_redoc_need_no_internet(client: httpx.AsyncClient) -> None:
+    """Every file that their pages load is the application's own, and is what it says."""
+    for page in ("/docs", "/redoc"):
+        html = (await client.get(page)).text
+        loaded = re.findall(r"""(?:src|href)=["']([^"']+)["']""", html)
+        assert loaded
+        for address in loaded:
+            assert address.startswith(("/docs/", "data:")), address
+            if address.startswith("/docs/"):
+                for encoding in ("gzip", "identity"):
+                    response = await client.get(address, headers={"Accept-Encoding": encoding})
+                    assert response.status_code == 200
+                    assert response.headers.get("Content-Encoding", "identity") == encoding
+                    assert len(response.content) > 100_000
+        assert "http://" not in html
+        assert "https://" not in html
+    assert (await client.get("/docs/../main.py")).status_code == 404
+    assert (await client.get("/docs/README")).status_code == 404
+
+
 def test_every_operation_says_how_it_fails() -> None:
     """Each error is described as the problem that is sent, and every reference leads somewhere."""
     document = create_app(Settings()).openapi()
@@ -42,7 +62,7 @@ def test_every_operation_says_how_it_fails() -> None:
 def test_the_readme_names_every_setting() -> None:
     """Who reads the README finds each variable that can be set, with its default, and no other."""
     rows = re.findall(
-        r"^\| `((?:CATALOG|DATABASE|APP)_\w+)` \|(.*?)\|", (APP / "README.md").read_text(), re.M
+        r"^\| `((?:CATALOG|DATABASE|APP|OTEL)_\w+)` \|(.*?)\|", (APP / "README.md").read_text(), re.M
     )
     documented = {name: default.strip(" `") for name, default in rows}
     assert documented.keys() == masked(Settings()).keys()

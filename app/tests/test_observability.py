@@ -1,9 +1,13 @@
 """What is logged and counted, and the id that ties both to an answer."""
 
+import asyncio
+import gzip
 import json
 import logging
 import re
 from collections.abc import AsyncIterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import Literal
 
 import httpx
@@ -29,6 +33,7 @@ async def test_a_request_is_one_line_of_json(sqlite_url: str, capsys: pytest.Cap
     (line,) = _lines(capsys, "catalog.access")
     assert line.pop("request_id") == response.headers["X-Request-ID"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", str(line.pop("time")))
+    assert re.fullmatch(r"[0-9a-f]{32}", str(line.pop("trace_id")))
     duration = line.pop("duration_ms")
     assert isinstance(duration, float)
     assert 0 < duration < 10_000
@@ -132,3 +137,81 @@ def test_a_second_application_adds_no_second_line(capsys: pytest.CaptureFixture[
     (line,) = _lines(capsys, "catalog.test")
     assert line["message"] == "once"
     assert "request_id" not in line
+
+
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+@pytest.mark.parametrize(
+    ("given", "trace", "flags"),
+    [
+        (f"00-{TRACE}-{SPAN}-01", TRACE, "01"),
+        (f"00-{TRACE}-{SPAN}-00", TRACE, "00"),
+        (f"cc-{TRACE}-{SPAN}-01-later", TRACE, "01"),
+        (f"ff-{TRACE}-{SPAN}-01", None, "01"),
+        (f"00-{'0' * 32}-{SPAN}-01", None, "01"),
+        (f"00-{TRACE}-{'0' * 16}-01", None, "01"),
+        ("nonsense", None, "01"),
+        ("", None, "01"),
+    ],
+)
+async def test_a_trace_goes_on(
+    sqlite_url: str, capsys: pytest.CaptureFixture[str], given: str, trace: str | None, flags: str
+) -> None:
+    """The caller's trace is that of the answer and of the log; without one it is the request's own id."""
+    request_id = "3ab583e2e7d1495bbe956786150576b4"
+    async with running(Settings(database_url=sqlite_url)) as client:
+        headers = {"X-Request-ID": request_id, "traceparent": given}
+        response = await client.get("/version", headers=headers)
+    version, trace_id, span_id, answered_flags = response.headers["traceparent"].split("-")
+    assert (version, trace_id, answered_flags) == ("00", trace or request_id, flags)
+    assert re.fullmatch(r"[0-9a-f]{16}", span_id)
+    assert span_id != SPAN
+    (line,) = _lines(capsys, "catalog.access")
+    assert line["trace_id"] == trace_id
+
+
+async def test_spans_go_to_a_collector_that_is_named(sqlite_url: str) -> None:
+    """One per request, with its route and status, as a child of the caller's; none that nobody wants."""
+    received: list[bytes] = []
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            assert self.path == "/v1/traces"
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.headers.get("Content-Encoding") == "gzip":
+                body = gzip.decompress(body)
+            received.append(body)
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    collector = ThreadingHTTPServer(("127.0.0.1", 0), Collector)
+    thread = Thread(target=collector.serve_forever)
+    thread.start()
+    try:
+        endpoint = f"http://127.0.0.1:{collector.server_port}/"
+        async with running(Settings(database_url=sqlite_url, otlp_endpoint=endpoint, release="r9")) as client:
+            await client.get("/products/7", headers={"traceparent": f"00-{TRACE}-{SPAN}-01"})
+            await client.get("/version", headers={"traceparent": f"00-{TRACE}-{SPAN}-00"})
+    finally:
+        collector.shutdown()
+        thread.join()
+        collector.server_close()
+    sent = b"".join(received)
+    assert b"GET /products/{product_id}" in sent
+    assert bytes.fromhex(TRACE) in sent
+    assert bytes.fromhex(SPAN) in sent
+    assert b"r9" in sent
+    assert b"/version" not in sent
+
+
+async def test_what_no_request_sees_is_measured(client: httpx.AsyncClient) -> None:
+    """The loop's lag, and the connections of the pool."""
+    await asyncio.sleep(0.6)
+    numbers = (await client.get("/metrics")).text
+    assert re.search(r"^event_loop_lag_seconds_count [1-9]", numbers, re.M)
+    assert "\ndatabase_connections_allowed 5.0\n" in numbers
+    assert "\ndatabase_connections_in_use 0.0\n" in numbers

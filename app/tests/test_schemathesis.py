@@ -21,4 +21,4 @@ def test_the_description_is_true(postgresql_url: str, tmp_path: Path) -> None:
         ]
         done = subprocess.run(command, cwd=APP, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout[-8000:] + done.stderr
-        assert "Tested: 18" in done.stdout
+        assert "Tested: 19" in done.stdout

@@ -72,6 +72,7 @@ SAY = "write postgresql:///catalog?host="
         ("CATALOG_DATABASE_PASSWORD", "<ChangeMe>", ": it is a placeholder; `openssl"),
         ("CATALOG_DATABASE_PASSWORD", "xxxxxx", ": it is a placeholder"),
         ("DATABASE_URL", "postgresql://u:secret@db/x", ": its password is a placeholder"),
+        ("CATALOG_CACHE_URL", "http://secret@x", ": write memory, off, redis://host:6379/0"),
         ("DATABASE_URL", "mysql://secret@host/x", SAY),
         ("DATABASE_URL", "sqlite://", SAY),
         ("DATABASE_URL", "sqlite:///:memory:", SAY),
@@ -104,10 +105,12 @@ def test_effective_settings_are_printed_without_secrets(
     monkeypatch.setenv(
         "DATABASE_URL", "postgresql://u:hunter3@db/catalog?sslpassword=hunter4&password=hunter5"
     )
+    monkeypatch.setenv("CATALOG_CACHE_URL", "redis://catalog:hunter6@cache:6379/0")
     assert main() == 0
     out = capsys.readouterr().out
     assert "DATABASE_URL=postgresql://u:****@db/catalog?sslpassword=****&password=****\n" in out
     assert "CATALOG_DATABASE_PASSWORD=****\n" in out
+    assert "CATALOG_CACHE_URL=redis://****@cache:6379/0\n" in out
     assert "CATALOG_API_KEYS=shop:****\n" in out
     assert "CATALOG_LOG_LEVEL=info\n" in out
     assert "hunter" not in out + repr(load_settings())

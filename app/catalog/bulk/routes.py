@@ -14,11 +14,13 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
+from starlette.datastructures import State
 from starlette.exceptions import HTTPException
 
 from catalog.bulk import store as bulk
 from catalog.bulk.rows import BATCH, COLUMNS, MAX_FAULTS, Faults, LineFault, Row, batches
-from catalog.database import Database
+from catalog.changes import Change, notify
+from catalog.database import Database, announce
 from catalog.problems import MEDIA_TYPE, ApiError, Problem, describe
 from catalog.products import store as products
 from catalog.products.models import Product
@@ -121,18 +123,17 @@ async def import_products(
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in (_CSV, _JSON_LINES):
         raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Send {_CSV} or {_JSON_LINES}.")
-    settings: Settings = request.app.state.settings
     # The file first, to disk: a client that is slow or goes away holds no connection and no transaction.
     with tempfile.TemporaryFile() as file:
         async for chunk in request.stream():
             await to_thread.run_sync(file.write, chunk)
         file.seek(0)
-        return await _import(request.app.state.database, settings, file, media_type, parameters)
+        return await _import(request.app.state, file, media_type, parameters)
 
 
-async def _import(
-    database: Database, settings: Settings, file: IO[bytes], media_type: str, parameters: ImportParameters
-) -> Imported:
+async def _import(state: State, file: IO[bytes], media_type: str, parameters: ImportParameters) -> Imported:
+    settings: Settings = state.settings
+    database: Database = state.database
     faults = Faults()
     found = batches(file, media_type, faults)
 
@@ -155,6 +156,9 @@ async def _import(
         except IntegrityError as error:
             raise ChangedMeanwhileError from error
         await bulk.drop(connection)
+        changes = [Change(what="import", action="imported")] if written else []
+        await notify(connection, changes)
+    await announce(state, changes)
     return Imported(created=written - replaced, replaced=replaced)
 
 

@@ -2,8 +2,9 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response, status
+from fastapi import APIRouter, Query, Request, Response, status
 
+from catalog.cache import Entry
 from catalog.categories import store
 from catalog.categories.models import Category
 from catalog.categories.schemas import (
@@ -15,16 +16,18 @@ from catalog.categories.schemas import (
     NewCategory,
     Slug,
 )
+from catalog.changes import Change, note
 from catalog.database import ReadSession, Session
 from catalog.problems import describe
 from catalog.security import Writer
 from catalog.strict import StrictRoute
-from catalog.versions import Expected, IfNoneMatch, etag, etag_of, not_modified, unchanged
+from catalog.versions import Expected, IfNoneMatch, answer, etag, etag_of
 
 router = APIRouter(
     prefix="/categories", tags=["categories"], responses=describe(422, 503), route_class=StrictRoute
 )
 _WRITE = describe(400, 401, 413, 415, 429)
+_READ: dict[int | str, dict[str, object]] = {304: {"description": "The client has it."}}
 _CHANGE = _WRITE | describe(404, 412, 428)
 
 
@@ -38,21 +41,17 @@ _CHANGE = _WRITE | describe(404, 412, 428)
 async def create(writer: Writer, session: Session, category: NewCategory, response: Response) -> Category:
     """Add a category; `Location` says where it is."""
     created = await store.create(session, category.model_dump())
+    note(session, Change(what="category", action="created", key=created.slug))
     response.headers["Location"] = f"/categories/{created.slug}"
     response.headers["ETag"] = etag(created)
     return created
 
 
-@router.get(
-    "",
-    summary="List categories",
-    response_model=CategoryPage,
-    responses={304: {"description": "The client has it."}},
-)
+@router.get("", summary="List categories", response_model=CategoryPage, responses=_READ)
 async def list_categories(
+    request: Request,
     session: ReadSession,
     parameters: Annotated[CategoryParameters, Query()],
-    response: Response,
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Categories by slug, a page at a time."""
@@ -61,29 +60,19 @@ async def list_categories(
     following = None
     if len(found) > parameters.limit:
         following = f"/categories?limit={parameters.limit}&after={items[-1].slug}"
-        response.headers["Link"] = f'<{following}>; rel="next"'
     content = CategoryPage(items=items, next=following).model_dump_json().encode()
-    response.headers["ETag"] = tag = etag_of(content)
-    response.headers["Cache-Control"] = "public, no-cache"
-    if unchanged(tag, if_none_match):
-        return not_modified(response)
-    return Response(content, headers=dict(response.headers), media_type="application/json")
+    entry = Entry(content, etag_of(content), following)
+    return answer(entry, if_none_match, request.app.state.settings.max_age)
 
 
-@router.get(
-    "/{slug}",
-    summary="Read a category",
-    response_model=CategoryOut,
-    responses=describe(404) | {304: {"description": "The client has it."}},
-)
+@router.get("/{slug}", summary="Read a category", response_model=CategoryOut, responses=_READ | describe(404))
 async def read(
-    session: ReadSession, slug: Slug, response: Response, if_none_match: IfNoneMatch = None
-) -> Category | Response:
+    request: Request, session: ReadSession, slug: Slug, if_none_match: IfNoneMatch = None
+) -> Response:
     """One category."""
     category = await store.read(session, slug)
-    response.headers["ETag"] = tag = etag(category)
-    response.headers["Cache-Control"] = "public, no-cache"
-    return not_modified(response) if unchanged(tag, if_none_match) else category
+    content = CategoryOut.model_validate(category).model_dump_json().encode()
+    return answer(Entry(content, etag(category)), if_none_match, request.app.state.settings.max_age)
 
 
 @router.put("/{slug}", summary="Replace a category", response_model=CategoryOut, responses=_CHANGE)
@@ -92,6 +81,7 @@ async def replace(
 ) -> Category:
     """Set every field but the slug; one that is left out gets its default."""
     changed = await store.change(session, slug, category.model_dump(), expected)
+    note(session, Change(what="category", action="changed", key=slug))
     response.headers["ETag"] = etag(changed)
     return changed
 
@@ -107,6 +97,7 @@ async def patch(
 ) -> Category:
     """Set the fields that are sent and leave the others."""
     changed = await store.change(session, slug, changes.model_dump(exclude_unset=True), expected)
+    note(session, Change(what="category", action="changed", key=slug))
     response.headers["ETag"] = etag(changed)
     return changed
 
@@ -121,3 +112,4 @@ async def patch(
 async def delete(writer: Writer, session: Session, expected: Expected, slug: Slug) -> None:
     """Delete a category that no product is in; a second time it is 404."""
     await store.remove(session, slug, expected)
+    note(session, Change(what="category", action="deleted", key=slug))

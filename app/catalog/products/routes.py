@@ -2,9 +2,12 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Response, status
+from fastapi import APIRouter, Query, Request, Response, status
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from catalog.database import ReadSession, Session
+from catalog.cache import Entry
+from catalog.changes import Change, note
+from catalog.database import Session
 from catalog.problems import describe
 from catalog.products import paging, store
 from catalog.products.models import Product
@@ -18,7 +21,7 @@ from catalog.products.schemas import (
 )
 from catalog.security import Writer
 from catalog.strict import StrictRoute
-from catalog.versions import Expected, IfNoneMatch, etag, etag_of, not_modified, unchanged
+from catalog.versions import Expected, IfNoneMatch, answer, etag, etag_of
 
 router = APIRouter(
     prefix="/products", tags=["products"], responses=describe(422, 503), route_class=StrictRoute
@@ -38,6 +41,7 @@ _READ: dict[int | str, dict[str, object]] = {304: {"description": "The client ha
 async def create(writer: Writer, session: Session, product: ProductIn, response: Response) -> Product:
     """Add a product; `Location` says where it is."""
     created = await store.create(session, product.model_dump())
+    note(session, Change(what="product", action="created", key=created.id))
     response.headers["Location"] = f"/products/{created.id}"
     response.headers["ETag"] = etag(created)
     return created
@@ -45,40 +49,45 @@ async def create(writer: Writer, session: Session, product: ProductIn, response:
 
 @router.get("", summary="List products", response_model=ProductPage, responses=_READ | describe(404))
 async def list_products(
-    session: ReadSession,
-    parameters: Annotated[ListParameters, Query()],
-    response: Response,
-    if_none_match: IfNoneMatch = None,
+    request: Request, parameters: Annotated[ListParameters, Query()], if_none_match: IfNoneMatch = None
 ) -> Response:
     """Products that the filters leave, in the order asked for, a page at a time."""
+    state = request.app.state
+
+    async def make() -> Entry:
+        async with state.database.readers() as session:
+            return await _page(session, parameters)
+
+    # As it was asked for: another spelling of the same list is only made once more.
+    key = "products?" + request.scope["query_string"].decode("latin-1")
+    return answer(await state.cache.answer(key, make), if_none_match, state.settings.max_age)
+
+
+async def _page(session: AsyncSession, parameters: ListParameters) -> Entry:
     after = paging.position(parameters)
     # One more than asked for tells whether there is a next page.
     found = await store.page(session, parameters, parameters.sort, after, parameters.limit + 1)
     shown = found[: parameters.limit]
-    following = None
-    if len(found) > parameters.limit:
-        following = paging.after(parameters, shown[-1])
-        response.headers["Link"] = f'<{following}>; rel="next"'
-    items = [ProductOut.model_validate(product) for product in shown]
-    content = ProductPage(items=items, next=following).model_dump_json().encode()
-    response.headers["ETag"] = tag = etag_of(content)
-    response.headers["Cache-Control"] = "public, no-cache"
-    if unchanged(tag, if_none_match):
-        return not_modified(response)
-    return Response(content, headers=dict(response.headers), media_type="application/json")
+    following = paging.after(parameters, shown[-1]) if len(found) > parameters.limit else None
+    page = ProductPage(items=[ProductOut.model_validate(product) for product in shown], next=following)
+    content = page.model_dump_json().encode()
+    return Entry(content, etag_of(content), following)
 
 
 @router.get(
     "/{product_id}", summary="Read a product", response_model=ProductOut, responses=_READ | describe(404)
 )
-async def read(
-    session: ReadSession, product_id: ProductId, response: Response, if_none_match: IfNoneMatch = None
-) -> Product | Response:
+async def read(request: Request, product_id: ProductId, if_none_match: IfNoneMatch = None) -> Response:
     """One product."""
-    product = await store.read(session, product_id)
-    response.headers["ETag"] = tag = etag(product)
-    response.headers["Cache-Control"] = "public, no-cache"
-    return not_modified(response) if unchanged(tag, if_none_match) else product
+    state = request.app.state
+
+    async def make() -> Entry:
+        async with state.database.readers() as session:
+            product = await store.read(session, product_id)
+        return Entry(ProductOut.model_validate(product).model_dump_json().encode(), etag(product))
+
+    entry = await state.cache.answer(f"product/{product_id}", make)
+    return answer(entry, if_none_match, state.settings.max_age)
 
 
 @router.put("/{product_id}", summary="Replace a product", response_model=ProductOut, responses=_CHANGE)
@@ -92,6 +101,7 @@ async def replace(
 ) -> Product:
     """Set every field; one that is left out gets its default. A product that is not there is not created."""
     changed = await store.change(session, product_id, product.model_dump(), expected)
+    note(session, Change(what="product", action="changed", key=product_id))
     response.headers["ETag"] = etag(changed)
     return changed
 
@@ -107,6 +117,7 @@ async def patch(
 ) -> Product:
     """Set the fields that are sent and leave the others."""
     changed = await store.change(session, product_id, changes.model_dump(exclude_unset=True), expected)
+    note(session, Change(what="product", action="changed", key=product_id))
     response.headers["ETag"] = etag(changed)
     return changed
 
@@ -121,3 +132,4 @@ async def patch(
 async def delete(writer: Writer, session: Session, expected: Expected, product_id: ProductId) -> None:
     """Delete a product; a second time it is 404."""
     await store.remove(session, product_id, expected)
+    note(session, Change(what="product", action="deleted", key=product_id))

@@ -67,6 +67,11 @@ async def read(session: AsyncSession, product_id: int) -> Product:
     return product
 
 
+async def some(session: AsyncSession, ids: Sequence[int]) -> Sequence[Product]:
+    """Return those of some products that are there."""
+    return (await session.scalars(select(Product).where(Product.id.in_(ids)))).all()
+
+
 async def page(
     session: AsyncSession, filters: Filters, sort: str, after: Position | None, limit: int
 ) -> Sequence[Product]:
