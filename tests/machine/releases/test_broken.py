@@ -203,7 +203,7 @@ def answers(fleet: Fleet, machine: str) -> bool:
 @contextmanager
 def rejecting(fleet: Fleet, machine: str, hook: str, match: str) -> Iterator[None]:
     """Let a machine refuse packets for as long as the block runs; where nobody can log in, for 25 s."""
-    rules = f"table inet drill {{ chain drill {{ type filter hook {hook} priority 0; {match} reject; }} }}"
+    rules = f"table inet drill {{ chain drill {{ type filter hook {hook} priority 0; {match} reject; }}; }}"
     fleet.root(machine, f"echo '{rules}' > /run/drill.nft")
     away = hook == "input"
     script = "sleep 1; nft -f /run/drill.nft; sleep 25; nft delete table inet drill"
