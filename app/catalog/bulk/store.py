@@ -78,16 +78,11 @@ async def check(connection: AsyncConnection, faults: Faults, *, replace: bool) -
     if connection.dialect.name == "postgresql":
         await connection.execute(text(f"ANALYZE {_incoming.name}"))
     row = _incoming.c
-    earlier = _incoming.alias("earlier")
-    first = select(func.min(earlier.c.line)).where(earlier.c.sku == row.sku).scalar_subquery()
-    twice = select(row.sku).group_by(row.sku).having(func.count() > 1)
-    await _note(
-        connection,
-        faults,
-        "/sku",
-        "the file has it already, in line {}",
-        select(row.line, first).where(row.sku.in_(twice), row.line > first),
-    )
+    # By a window and not row by row: that would take a hundred times as long for ten times the rows.
+    first = func.min(row.line).over(partition_by=row.sku).label("first")
+    seen = select(row.line, first).subquery()
+    again = select(seen.c.line, seen.c.first).where(seen.c.line > seen.c.first)
+    await _note(connection, faults, "/sku", "the file has it already, in line {}", again)
     if not replace:
         taken = exists().where(_PRODUCTS.c.sku == row.sku)
         await _note(
@@ -105,7 +100,7 @@ async def check(connection: AsyncConnection, faults: Faults, *, replace: bool) -
 async def _note(
     connection: AsyncConnection, faults: Faults, path: str, detail: str, lines: Select[Any]
 ) -> None:
-    ordered = lines.order_by(_incoming.c.line).limit(MAX_FAULTS)
+    ordered = lines.order_by(lines.selected_columns[0]).limit(MAX_FAULTS)
     found: Sequence[Any] = (await connection.execute(ordered)).all()
     for line, about in found:
         faults.add(line, path, detail.format(about))
