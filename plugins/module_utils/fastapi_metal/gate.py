@@ -11,6 +11,8 @@ from .machine import Answer, Probe, UnitState
 INTERVAL = 0.2
 # Whoever deploys waits for the first healthy answer, so it is looked for more often.
 INTERVAL_BEFORE = 0.05
+# What is left of a window may be too little to move a clock of floating point.
+SHORTEST = 0.01
 # A healthy release may be slow under load; before, a probe waits in the backlog for a worker to come up.
 PATIENCE = 5.0
 PATIENCE_BEFORE = 2.0
@@ -114,7 +116,7 @@ def through_window(watched: Watched, first: UnitState, stable: float) -> str | N
             return f"one of its workers died {passed:.1f} s after its first healthy answer"
         if passed >= stable:
             return None
-        machine.sleep(min(INTERVAL, stable - passed))
+        machine.sleep(max(SHORTEST, min(INTERVAL, stable - passed)))
 
 
 def watch(watched: Watched, seconds: float) -> str | None:

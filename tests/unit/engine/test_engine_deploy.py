@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from engine_fake import Behaviour, Host, Killed, tarball
 from fastapi_metal.debian import Debian
+from fastapi_metal.gate import Watched, gate
 from fastapi_metal.machine import Output
 
 
@@ -345,3 +346,12 @@ def test_a_working_directory_that_is_not_there_is_named(host: Host) -> None:
     assert (
         "set apps.shop.workdir in group_vars/all/apps.yml" in host.deploy("one", workdir="backend")["problem"]
     )
+
+
+def test_the_window_ends_on_any_clock(host: Host) -> None:
+    """What is left of the window may be too little to move the clock, and the gate still ends."""
+    release = host.deploy("new")["release"]
+    for start in range(2000):
+        host.machine.time = start * 0.05
+        gated = gate(Watched(host.engine(host.request("new")), release, 2))
+        assert gated is None, start
