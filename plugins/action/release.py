@@ -67,9 +67,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
 
         if step == "check":
             result.update(patiently(ask, request, float(app["lease_wait"]), self._say))
+            # After a wait there is another check, which knows nothing of whose lease this one took.
+            for notice in result.get("notices", []) if result.get("waited") else []:
+                self._say(notice)
         else:
             result.update(ask())
-        self._show(step, request, result)
+        self._show(step, request, result, task_vars or {})
         return result
 
     def _say(self, message: str) -> None:
@@ -172,8 +175,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
         self._fixup_perms2((self._connection._shell.tmpdir, remote))
         return str(remote)
 
-    def _show(self, step: str, request: dict[str, Any], result: Result) -> None:
-        """Show what --diff asks for, and keep it out of what is registered."""
+    def _show(self, step: str, request: dict[str, Any], result: Result, task_vars: Vars) -> None:
+        """Show what --diff asks for, and keep it out of what is registered.
+
+        Ansible shows it of tasks that change something: what the check has found is shown with the stage.
+        """
         before = result.pop("before", {})
         if step in {"ensure", "stage"}:
             after = {file["path"]: file["content"] for file in request["files"] if file["path"] in before}
@@ -185,6 +191,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
                 for name, text in sorted(after.items())
                 if before.get(name, "") != text
             ]
+            if step == "stage":
+                result["diff"] += task_vars.get("__app_check", {}).get("diff", [])
 
 
 def schema_found(release: str | None, task_vars: Vars) -> dict[str, Any] | None:

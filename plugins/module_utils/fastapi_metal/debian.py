@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from .cgroup import memory_of
 from .machine import Answer, OneOff, Output, Probe, Resources, Session, UnitState
 
 UNIX_LISTENS = 0x10000
@@ -308,12 +309,7 @@ class Debian:
     def used_memory(self, unit: str) -> int | None:
         """Read a unit's control group; files in the page cache are not counted, they can go."""
         group = command("systemctl", "show", "--property=ControlGroup", "--value", unit, check=False).strip()
-        try:
-            lines = Path(f"/sys/fs/cgroup{group}/memory.stat").read_text().splitlines() if group else []
-        except OSError:
-            return None
-        found = {name: int(value) for name, value in (line.split() for line in lines)}
-        return (found["anon"] + found["shmem"]) // (1024 * 1024) if {"anon", "shmem"} <= set(found) else None
+        return memory_of(group) if group else None
 
     def free_disk(self, path: Path) -> int:
         """Ask the file system of the nearest directory that exists."""
