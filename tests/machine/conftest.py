@@ -80,9 +80,9 @@ class Lab:
         argv = [str(ROOT / ".venv/bin/ansible-playbook"), *self._options(), f"playbooks/{name}.yml"]
         return [*argv, "--extra-vars", json.dumps(variables)]
 
-    def playbook(self, name: str, **variables: Any) -> subprocess.CompletedProcess[str]:
-        """Run one of the project's playbooks on the lab, with extra variables."""
-        return self.run(*self._playbook(name, variables))
+    def playbook(self, name: str, *options: str, **variables: Any) -> subprocess.CompletedProcess[str]:
+        """Run one of the project's playbooks on the lab, with options and extra variables."""
+        return self.run(*self._playbook(name, variables), *options)
 
     def begin_playbook(self, name: str, **variables: Any) -> "subprocess.Popen[str]":
         """Begin to run a playbook, in a process group of its own, and return while it runs."""

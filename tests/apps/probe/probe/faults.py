@@ -7,6 +7,9 @@ dies          the server ends by itself, PROBE_DIES_AFTER seconds after its star
 one-worker    one of the workers answers 500 on health, the others are well
 one-dies      one of the workers ends soon after its start, and so does the one in its place
 health-500    health answers 500
+sick          health answers 500 for as long as /var/lib/probe/sick is there
+
+PROBE_HOLD_MIB is no fault: the application holds so much memory, which preloaded workers share.
 
 PROBE_FAULT_ON limits it to the machine of that name.
 """
@@ -28,6 +31,11 @@ ONE_DIES_AFTER = 0.5
 
 if FAULT == "import":
     raise ImportError("PROBE_FAULT=import: this module cannot be imported")
+
+
+# Written to, so that it is really there.
+HELD = bytearray(b"x") * (int(os.environ.get("PROBE_HOLD_MIB", "0")) << 20)
+SICK = Path("/var/lib/probe/sick")
 
 
 class Lot:
@@ -80,7 +88,8 @@ def startup() -> None:
 
 def health() -> tuple[int, str]:
     """Return the status and the word that health answers with."""
-    if FAULT == "health-500" or (FAULT == "one-worker" and LOT.drawn):
+    sick = FAULT == "sick" and SICK.exists()
+    if FAULT == "health-500" or sick or (FAULT == "one-worker" and LOT.drawn):
         return 500, f"PROBE_FAULT={FAULT}"
     if FAULT == "never-ready":
         return 503, "PROBE_FAULT=never-ready: not yet"
