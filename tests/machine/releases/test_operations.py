@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from client import Site, wait_until
 from conftest import Lab, say
-from fleet import APP, Fleet, tasks
+from fleet import APP, RUNNING, Fleet, tasks
 from traffic import traffic
 
 
@@ -354,3 +354,49 @@ def test_an_application_is_taken_away_and_nothing_else(fleet: Fleet, tmp_path: P
     assert data.returncode == 0, tasks(data)
     assert set(fleet.everywhere(DATA).values()) == {""}
     assert fleet.live() == live
+
+
+# Boot
+
+LATE = "/run/late.sock"
+# It answers as PostgreSQL does to whoever says hello.
+DATABASE = (
+    f"import socket; s = socket.socket(1); s.bind('{LATE}'); s.listen(); "
+    "[(c := s.accept()[0]).send(b'R') for _ in iter(int, 1)]"
+)
+BEHIND = 25
+
+
+def come_up(fleet: Fleet, machine: str) -> None:
+    """Let something listen where the database is waited for."""
+    fleet.root(machine, f"systemctl stop drill-late 2>/dev/null; rm -f {LATE}")
+    fleet.root(machine, f'systemd-run -q --collect -u drill-late python3 -c "{DATABASE}"')
+    fleet.root(machine, f"until [ -e {LATE} ]; do sleep 0.1; done; chmod 666 {LATE}")
+
+
+@pytest.mark.full
+def test_a_database_that_comes_late_is_no_crash_loop(fleet: Fleet) -> None:
+    """After a reboot it is away for a while: the application waits, is started once, and serves.
+
+    Red when the application begins without it, or fails again and again until its start limit.
+    """
+    for machine in fleet.machines:
+        come_up(fleet, machine)
+    waits = fleet.variables("waiting", database="postgresql", schema={"enabled": False})
+    done = fleet.lab.playbook("deploy", **waits, app_database_wait=f"unix:{LATE}")
+    assert done.returncode == 0, tasks(done)
+    unit = fleet.root("web2", RUNNING)
+    try:
+        fleet.lab.reboot("web2")
+        time.sleep(BEHIND)
+        shown = f"systemctl show -P NRestarts -P ActiveState {unit}"
+        assert fleet.root("web2", shown).split() == ["0", "activating"]
+        assert not fleet.site("web2").is_well()
+        come_up(fleet, "web2")
+        seconds = wait_until("the site", fleet.site("web2").is_well, 60)
+        assert fleet.root("web2", shown).split() == ["0", "active"]
+        say(f"a database {BEHIND} s late: no restart, and answers {seconds:.1f} s after it")
+    finally:
+        done = fleet.deploy("well")
+        fleet.everywhere("systemctl stop drill-late || true")
+    assert done.returncode == 0, tasks(done)
