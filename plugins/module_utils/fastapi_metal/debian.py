@@ -14,8 +14,11 @@ from functools import partial
 from pathlib import Path
 
 from .cgroup import memory_of
+from .files import sync_directory
 from .machine import Answer, OneOff, Output, Probe, Resources, Session, UnitState
 
+# Where systemd keeps what it starts at boot: links in directories named after who wants them.
+UNITS = Path("/etc/systemd/system")
 UNIX_LISTENS = 0x10000
 RUNNING = "--state=active,reloading,activating,deactivating"
 NICE = 10
@@ -83,7 +86,10 @@ class Debian:
     def enable(self, unit: str) -> None:
         """Let a unit start at boot, durably."""
         command("systemctl", "enable", "--quiet", unit)
-        os.sync()
+        # Not all of the disk: the switch waits for this, and others may be writing a lot. A service enables
+        # its socket with it (Also=), which another target wants; each of these directories may be new.
+        for directory in (UNITS, *UNITS.glob("*.wants")):
+            sync_directory(directory)
 
     def disable(self, unit: str) -> None:
         """Let a unit not start at boot."""
@@ -108,9 +114,8 @@ class Debian:
 
     def enabled(self, app: str) -> set[str]:
         """Read the links that systemd follows at boot."""
-        units = Path("/etc/systemd/system")
         wants = ("multi-user.target.wants", "sockets.target.wants")
-        return {instance(link.name) for want in wants for link in (units / want).glob(f"{app}@*")}
+        return {instance(link.name) for want in wants for link in (UNITS / want).glob(f"{app}@*")}
 
     def loaded(self, app: str) -> set[str]:
         """Ask systemd for every instance that it holds in memory."""
@@ -178,9 +183,8 @@ class Debian:
 
     def jobs_enabled(self, app: str) -> set[str]:
         """Read the links that systemd follows at boot."""
-        units = Path("/etc/systemd/system")
         wants = ("multi-user.target.wants", "timers.target.wants")
-        return {link.name for want in wants for link in (units / want).glob(f"{app}.*@*")}
+        return {link.name for want in wants for link in (UNITS / want).glob(f"{app}.*@*")}
 
     def wrong_schedule(self, text: str) -> str | None:
         """Ask systemd to read it."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fastapi_metal import debian
 from fastapi_metal.debian import Debian, instance
 from fastapi_metal.machine import Probe
 
@@ -93,3 +94,31 @@ def test_a_release_is_read_out_of_its_unit(unit: str) -> None:
 def test_installing_leaves_the_processor_to_who_serves(tmp_path: Path) -> None:
     """What runs to make a release is nicer than what made it run."""
     assert Debian().run(["nice"], tmp_path, {}).text.strip() == str(min(os.nice(0) + 10, 19))
+
+
+def test_what_starts_at_boot_is_on_disk_before_the_traffic_moves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The links of the service and of its socket, and the directories that may be new with them."""
+    unit, listener = "shop@20261121T2210-3f9c1a.service", "shop@20261121T2210-3f9c1a.socket"
+    links = {tmp_path / "multi-user.target.wants" / unit, tmp_path / "sockets.target.wants" / listener}
+    synced = set()
+    (tmp_path / f"{unit}.d").mkdir()
+
+    def systemctl(*argv: str) -> str:
+        assert argv == ("systemctl", "enable", "--quiet", unit)
+        for link in links:
+            link.parent.mkdir()
+            link.symlink_to(tmp_path / "shop@.service")
+        return ""
+
+    def sync(path: Path) -> None:
+        assert all(link.is_symlink() for link in links)
+        synced.add(path)
+
+    monkeypatch.setattr(debian, "UNITS", tmp_path)
+    monkeypatch.setattr(debian, "command", systemctl)
+    monkeypatch.setattr(debian, "sync_directory", sync)
+    monkeypatch.setattr(os, "sync", lambda: pytest.fail("all of the disk"))
+    Debian().enable(unit)
+    assert synced == {tmp_path, *(link.parent for link in links)}
