@@ -119,6 +119,19 @@ def through_window(watched: Watched, first: UnitState, stable: float) -> str | N
         machine.sleep(max(SHORTEST, min(INTERVAL, stable - passed)))
 
 
+def still_well(watched: Watched) -> str | None:
+    """Look once more before traffic comes, as other hosts may have been first; return why it must not."""
+    for _ in range(WATCH_TOLERATES + 1):
+        ended = watched.ended(watched.state(), 0)
+        if ended:
+            return f"{ended}, after it had passed the gate and before it got traffic"
+        answer = watched.probe()
+        if watched.healthy(answer):
+            return None
+        watched.engine.machine.sleep(INTERVAL)
+    return f"it passed the gate and became unhealthy before it got traffic: {answer}"
+
+
 def watch(watched: Watched, seconds: float) -> str | None:
     """Watch a release that gets traffic; return why traffic must go back, or nothing."""
     machine = watched.engine.machine

@@ -14,7 +14,7 @@ from .commands import CommandError, after_start, await_orphans, before_start
 from .effects import Effect
 from .engine import Engine
 from .ensure import SharedFile, differing, ensure
-from .gate import Watched, gate, watch
+from .gate import Watched, gate, still_well, watch
 from .prune import prune
 from .putback import put_back
 from .removal import RemovalError, is_there, removal
@@ -185,7 +185,8 @@ def moved(engine: Engine, release_id: str) -> tuple[list[str], str | None]:
     """Move traffic, and return what changed and a reason to go back; in a handover the gate follows."""
     subject = watched(engine, release_id)
     if not handover.underway(engine, release_id):
-        return engine.perform(switch(engine, release_id)), None
+        problem = still_well(subject) if engine.store.live() != release_id else None
+        return ([], problem) if problem else (engine.perform(switch(engine, release_id)), None)
     return engine.perform(handover.hand_over(engine, release_id)), gate(subject)
 
 

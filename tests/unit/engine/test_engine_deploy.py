@@ -3,9 +3,10 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
-from engine_fake import Behaviour, Host, Killed, tarball
+from engine_fake import Behaviour, FakeMachine, Host, Killed, tarball
 from fastapi_metal.debian import Debian
 from fastapi_metal.gate import Watched, gate
 from fastapi_metal.machine import Output
@@ -355,3 +356,23 @@ def test_the_window_ends_on_any_clock(host: Host) -> None:
         host.machine.time = start * 0.05
         gated = gate(Watched(host.engine(host.request("new")), release, 2))
         assert gated is None, start
+
+
+class FallsIll(Host):
+    """A machine whose new release passes the gate, and is ill when its turn to switch comes."""
+
+    def step(self, name: str, request: dict[str, Any]) -> dict[str, Any]:
+        """Run one step."""
+        if name == "switch" and request["entry"]["env"]["WORD"] == "new":
+            self.machine.behaviour["new"] = Behaviour(status=500)
+        return super().step(name, request)
+
+
+def test_a_release_that_fell_ill_while_it_waited_gets_no_traffic(tmp_path: Path) -> None:
+    """While other hosts switch first, minutes may pass; traffic moves only to what is still well."""
+    host = FallsIll(FakeMachine(tmp_path))
+    host.deploy("old")
+    done = host.deploy("new")
+    assert "before it got traffic: status 500" in done["problem"]
+    assert "switch.rename" not in done["effects"]
+    assert host.live_word() == "old"
