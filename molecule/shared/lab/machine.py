@@ -150,10 +150,14 @@ def reboot(lab: Lab, machine: Machine) -> None:
 def kill(lab: Lab, machine: Machine) -> None:
     """Cut the power: the network goes silent first, so that nobody gets a polite goodbye."""
     need_running(lab, machine)
-    for port in Path(f"/sys/class/net/{lab.slot.bridge}/brif").glob("*"):
-        if port.name in _ports(lab, machine):
-            run(["ip", "link", "set", port.name, "down"], check=False)
+    plugged = {port.name for port in Path(f"/sys/class/net/{lab.slot.bridge}/brif").glob("*")}
+    cables = sorted(plugged & _ports(lab, machine))
+    for cable in cables:
+        run(["ip", "link", "set", cable, "down"], check=False)
     cgroup.kill(cgroups(lab, machine))
+    for cable in cables:
+        # Its connections hold it for minutes, as nobody answers their end; a boot would find the name taken.
+        run(["ip", "link", "delete", cable], check=False)
     forget(lab, machine)
 
 
