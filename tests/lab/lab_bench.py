@@ -34,8 +34,9 @@ class Bench:
 
     def begin(self, *argv: str | Path) -> subprocess.Popen[str]:
         """Start one command of the lab."""
-        command = [str(part) for part in (ROOT / "bin/lab", *argv)]
-        # bin/lab itself becomes Python: the number of the process is the lab's.
+        # What a shell starts in the background ignores Ctrl-C, and so would everything below it.
+        command = ["env", "--default-signal=INT", *(str(part) for part in (ROOT / "bin/lab", *argv))]
+        # Both become what they start: the number of the process is the lab's.
         return subprocess.Popen(
             command,
             env={**self.environment, "PYTHONUNBUFFERED": "1"},
