@@ -82,6 +82,12 @@ def database_url(request: pytest.FixtureRequest) -> str:
     return empty_database(request, request.param)
 
 
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def shared_database_url(request: pytest.FixtureRequest) -> str:
+    """Run a file's tests on both databases, each one for all of them: none may rely on being alone."""
+    return empty_database(request, request.param)
+
+
 def empty_database(request: pytest.FixtureRequest, kind: str) -> str:
     """Return the URL of a database with every table and no row."""
     if kind == "sqlite":

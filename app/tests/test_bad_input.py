@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from catalog.products import paging
 from catalog.products.schemas import MAX_ID, ListParameters
 from catalog.settings import Settings
-from tests.conftest import empty_database, running
+from tests.conftest import running
 
 ANY = {"If-Match": "*"}
 JSON = ANY | {"Content-Type": "application/json"}
@@ -32,16 +32,10 @@ def is_problem(response: httpx.Response, status: int | None = None) -> dict[str,
     return dict(problem)
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest) -> str:
-    """Return the URL of one database for all of these tests, as none may change anything."""
-    return empty_database(request, request.param)
-
-
 @pytest.fixture(scope="module")
-async def client(url: str) -> AsyncIterator[httpx.AsyncClient]:
+async def client(shared_database_url: str) -> AsyncIterator[httpx.AsyncClient]:
     """Return a client for one application for all of them."""
-    async with running(Settings(database_url=url)) as client:
+    async with running(Settings(database_url=shared_database_url)) as client:
         yield client
 
 

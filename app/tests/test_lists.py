@@ -14,7 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from catalog.settings import Settings
-from tests.conftest import empty_database, running
+from tests.conftest import running
 
 # Equal names, equal prices, cases, wildcards, quotes, and letters beyond ASCII.
 PRODUCTS = [
@@ -28,16 +28,10 @@ PRODUCTS = [
 ]
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest) -> str:
-    """Return the URL of one database for all of these tests."""
-    return empty_database(request, request.param)
-
-
 @pytest.fixture(scope="module")
-async def client(url: str) -> AsyncIterator[httpx.AsyncClient]:
+async def client(shared_database_url: str) -> AsyncIterator[httpx.AsyncClient]:
     """Return a client for an application with those products; no test here changes one."""
-    async with running(Settings(database_url=url)) as client:
+    async with running(Settings(database_url=shared_database_url)) as client:
         for slug in ("mugs", "tees"):
             assert (await client.post("/categories", json={"slug": slug, "name": slug})).status_code == 201
         for body in PRODUCTS:

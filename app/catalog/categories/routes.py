@@ -1,6 +1,6 @@
 """Categories over HTTP."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response, status
 
@@ -80,10 +80,7 @@ async def replace(
     writer: Writer, session: Session, expected: Expected, slug: Slug, category: CategoryIn, response: Response
 ) -> Category:
     """Set every field but the slug; one that is left out gets its default."""
-    changed = await store.change(session, slug, category.model_dump(), expected)
-    note(session, Change(what="category", action="changed", key=slug))
-    response.headers["ETag"] = etag(changed)
-    return changed
+    return await _change(session, slug, category.model_dump(), expected, response)
 
 
 @router.patch("/{slug}", summary="Change a category", response_model=CategoryOut, responses=_CHANGE)
@@ -96,7 +93,18 @@ async def patch(
     response: Response,
 ) -> Category:
     """Set the fields that are sent and leave the others."""
-    changed = await store.change(session, slug, changes.model_dump(exclude_unset=True), expected)
+    return await _change(session, slug, changes.model_dump(exclude_unset=True), expected, response)
+
+
+async def _change(
+    session: Session,
+    slug: str,
+    values: dict[str, Any],
+    expected: Expected,
+    response: Response,
+) -> Category:
+    """Set `values`, tell of it, and say which version there is now."""
+    changed = await store.change(session, slug, values, expected)
     note(session, Change(what="category", action="changed", key=slug))
     response.headers["ETag"] = etag(changed)
     return changed

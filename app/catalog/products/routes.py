@@ -1,6 +1,6 @@
 """Products over HTTP."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response, status
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -100,10 +100,7 @@ async def replace(
     response: Response,
 ) -> Product:
     """Set every field; one that is left out gets its default. A product that is not there is not created."""
-    changed = await store.change(session, product_id, product.model_dump(), expected)
-    note(session, Change(what="product", action="changed", key=product_id))
-    response.headers["ETag"] = etag(changed)
-    return changed
+    return await _change(session, product_id, product.model_dump(), expected, response)
 
 
 @router.patch("/{product_id}", summary="Change a product", response_model=ProductOut, responses=_CHANGE)
@@ -116,7 +113,18 @@ async def patch(
     response: Response,
 ) -> Product:
     """Set the fields that are sent and leave the others."""
-    changed = await store.change(session, product_id, changes.model_dump(exclude_unset=True), expected)
+    return await _change(session, product_id, changes.model_dump(exclude_unset=True), expected, response)
+
+
+async def _change(
+    session: Session,
+    product_id: int,
+    values: dict[str, Any],
+    expected: Expected,
+    response: Response,
+) -> Product:
+    """Set `values`, tell of it, and say which version there is now."""
+    changed = await store.change(session, product_id, values, expected)
     note(session, Change(what="product", action="changed", key=product_id))
     response.headers["ETag"] = etag(changed)
     return changed

@@ -23,14 +23,14 @@ from .room import HANDOVER
 from .stage import StageError, stage
 from .static import StaticError
 from .switch import drain, start, switch
-from .turn import TurnError, turn
+from .turn import Guard, TurnError, turn
 from .virtualenv import InstallError
 
 # Two workers that fail to import print some twenty lines each before the one that tells.
 JOURNAL_LINES = 60
-# An engine that has outlived its connection may be installing packages.
 # Of a reason, the history keeps what stands before the journal's lines.
 REASON_LINES = 3
+# An engine that has outlived its connection may be installing packages.
 LOCK_PATIENCE = 600.0
 # The controller itself waits before a run begins: it can say so.
 LOCK_PATIENCE_OF_CHECK = 2.0
@@ -40,6 +40,7 @@ FAILURES = (StageError, StaticError, InstallError, CommandError, schema.SchemaEr
 
 Result = dict[str, Any]
 Request = dict[str, Any]
+Commands = Callable[[Engine, str, Guard | None], list[Effect]]
 
 
 class BusyError(Exception):
@@ -132,24 +133,23 @@ def note_schema(engine: Engine, found: Result | None) -> list[str]:
     return engine.perform([Effect("schema.record", note)])
 
 
+def in_turn(engine: Engine, release_id: str, commands: Commands) -> Result:
+    """Run commands in this application's turn at its database, once those of a run that died have ended."""
+    await_orphans(engine)
+    with turn(engine, release_id) as guard:
+        return done(engine.perform(commands(engine, release_id, guard)))
+
+
 def step_prepare(engine: Engine, request: Request) -> Result:
     """Run the commands before the start, in this application's turn at its database."""
     release_id = request["release"]
-    if engine.was_prepared(release_id):
-        return done([])
-    await_orphans(engine)
-    with turn(engine, release_id) as guard:
-        return done(engine.perform(before_start(engine, release_id, guard)))
+    return done([]) if engine.was_prepared(release_id) else in_turn(engine, release_id, before_start)
 
 
 def step_after_start(engine: Engine, request: Request) -> Result:
     """Run the commands after the start, while what served before is still there."""
     release_id = request["release"]
-    if engine.was_completed(release_id):
-        return done([])
-    await_orphans(engine)
-    with turn(engine, release_id) as guard:
-        return done(engine.perform(after_start(engine, release_id, guard)))
+    return done([]) if engine.was_completed(release_id) else in_turn(engine, release_id, after_start)
 
 
 def watched(engine: Engine, release_id: str) -> Watched:
