@@ -82,9 +82,10 @@ class Fleet:
             }
         )
 
-    def light(self) -> Plan:
+    def light(self, **changes: Any) -> Plan:
         """Return a few visitors, for a test that is not about load."""
-        return self.plan(kept=1, new=1, pace=0.1, slow=0, uploads=0, websockets=0)
+        few = {"kept": 1, "new": 1, "pace": 0.1, "slow": 0, "uploads": 0, "websockets": 0}
+        return self.plan(**{**few, **changes})
 
     def variables(self, word: str, **changes: Any) -> dict[str, Any]:
         """Return the variables of a deploy: the inventory's, the word, and what is changed."""

@@ -65,13 +65,14 @@ def check(found: Traffic, switches: list[Switch]) -> None:
 
 
 def late(found: Traffic, switches: list[Switch]) -> list[object]:
-    """Return the requests that were answered by a release which was no longer live when they began."""
+    """Return the requests that were answered by a release that was live at no time while they ran."""
     wrong: list[object] = []
     for number, switch in enumerate(switches):
         for machine, when in switch.renamed.items():
-            # Until the next rename, which may bring that release back.
+            # The next rename may bring that release back, and an upload is passed on when all of it is there.
             end = switches[number + 1].renamed[machine] if number + 1 < len(switches) else found.ended
-            wrong += found.of(machine).between(when, end).late(when, switch.before)
+            late = found.of(machine).between(when, end).late(when, switch.before)
+            wrong += [request for request in late if request.ended < end]
     return wrong
 
 
