@@ -15,6 +15,9 @@ from lab.mounts import all_mounts
 # out: a new group of it refuses processes until it is given processors.
 WANTED = {"name=systemd", "memory", "cpu", "cpuacct", "pids", "blkio"}
 
+# Else all machines of a lab together would get as much of a busy processor as one process beside them.
+WEIGHT = {"cpu.shares": 8 * 1024, "cpu.weight": 8 * 100}
+
 
 def systemd_host() -> bool:
     """Tell whether the host itself is run by systemd."""
@@ -70,6 +73,7 @@ def make(directories: list[Path], part: str) -> list[Path]:
         _delegate(directory.parent)
         directory.mkdir(exist_ok=True)
         _delegate(directory)
+        _weigh(directory)
         (directory / part).mkdir(exist_ok=True)
         made.append(directory / part)
     return made
@@ -85,6 +89,13 @@ def _delegate(directory: Path) -> None:
             control.write_text(f"+{controller}")
         except OSError:
             continue
+
+
+def _weigh(directory: Path) -> None:
+    """Give the machines of a lab the weight of machines."""
+    for name, weight in WEIGHT.items():
+        if (directory / name).exists():
+            (directory / name).write_text(str(weight))
 
 
 def pids(directories: list[Path]) -> list[int]:

@@ -162,3 +162,13 @@ def test_a_cgroup_that_vanishes_while_it_is_read_is_no_error(tmp_path: Path) -> 
     finally:
         stop.set()
         machine.join()
+
+
+def test_a_lab_weighs_more_than_one_process_beside_it(tmp_path: Path) -> None:
+    """Red when a busy controller takes the processor from all machines."""
+    for name in ("cpu.shares", "cpu.weight"):
+        directory = tmp_path / name.replace(".", "-")
+        directory.mkdir()
+        (directory / name).write_text("100")
+        cgroup.make([directory], "machine-web1")
+        assert int((directory / name).read_text()) >= 800
