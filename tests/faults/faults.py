@@ -52,7 +52,7 @@ RESTART_GRAFANA = (
     "systemctl restart grafana-server; "
     "curl -fsS -o /dev/null --retry 60 --retry-delay 1 --retry-connrefused http://127.0.0.1:3000/api/health"
 )
-DASHBOARD = "/etc/grafana/provisioning/dashboards/overview.json"
+DASHBOARD = "/etc/grafana/provisioning/dashboards/fleet.json"
 NGINX_FAULT = "/run/systemd/system/nginx.service.d/zz-fault.conf"
 TEMPLATE_FAULT = "/run/systemd/system/catalog@.service.d/zz-fault.conf"
 
@@ -170,10 +170,10 @@ FAULTS = [
     ),
     Fault(
         "dashboard missing",
-        "test_monitoring.py::test_every_query_of_the_dashboard_has_data",
-        r"Unexpected exit code 22.*overview",
+        "test_monitoring.py::test_grafana_has_the_dashboards_and_their_figures",
+        r"Unexpected exit code 22.*fleet",
         cause=f"mv {DASHBOARD} /root/; {RESTART_GRAFANA}",
-        undo=f"mv /root/overview.json {DASHBOARD}; {RESTART_GRAFANA}",
+        undo=f"mv /root/fleet.json {DASHBOARD}; {RESTART_GRAFANA}",
     ),
     Fault(
         "master that replaces no worker",

@@ -96,13 +96,20 @@ def test_the_first_datasource_is_the_default(make_role: Any) -> None:
     assert found[1]["jsonData"] == {"x": 1}
 
 
-def test_our_dashboard_is_accepted(make_role: Any) -> None:
-    """The role would not refuse what it ships, with the datasource that it ships."""
+def test_our_dashboards_are_accepted(make_role: Any) -> None:
+    """The role would not refuse what it ships, with the datasource that it ships; no file is left out."""
     role = make_role("grafana")
     assert role.value("__grafana_problems") == []
-    assert [file["path"] for file in role.value("__grafana_dashboard_files")] == [
-        "/etc/grafana/provisioning/dashboards/overview.json"
+    there = sorted(path.name for path in (role.path / "files/dashboards").glob("*.json"))
+    assert sorted(file["path"] for file in role.value("__grafana_dashboard_files")) == [
+        f"/etc/grafana/provisioning/dashboards/{name}" for name in there
     ]
+
+
+def test_the_folder_is_one_word_to_grafana(make_role: Any) -> None:
+    """Whatever its name holds."""
+    text = make_role("grafana", grafana_folder='a: "b"').render("dashboards.yaml.j2")
+    assert yaml.safe_load(text)["providers"][0]["folder"] == 'a: "b"'
 
 
 BROKEN: dict[str, tuple[list[Any], str]] = {

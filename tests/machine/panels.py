@@ -1,0 +1,71 @@
+"""What dashboards ask, and Grafana's way to the answers."""
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from testinfra.host import Host
+
+FOLDER = Path(__file__).resolve().parents[2] / "roles/grafana/files/dashboards"
+ANYTHING = {
+    "$environment": ".*",
+    "$app": ".*",
+    "$host": ".*",
+    "$__rate_interval": "1m",
+    "$__interval": "15s",
+    "$__range": "1h",
+}
+
+
+@cache
+def shipped() -> list[dict[str, Any]]:
+    """Return every dashboard that the role ships."""
+    found = [json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))]
+    assert found, f"no dashboards in {FOLDER}"
+    return found
+
+
+def questions() -> Iterator[tuple[str, str, str]]:
+    """Yield dashboard, title of the panel and query, for each query that a dashboard makes."""
+    for dashboard in shipped():
+        for panel in dashboard["panels"]:
+            for target in panel.get("targets", []):
+                yield dashboard["title"], panel["title"], target["expr"]
+        for mark in dashboard.get("annotations", {}).get("list", []):
+            yield dashboard["title"], mark["name"], mark["expr"]
+
+
+def filled(expr: str, variables: Mapping[str, str] = ANYTHING) -> str:
+    """Return a query with values for its variables, as Grafana sends it."""
+    for name, value in sorted(variables.items(), reverse=True):
+        expr = expr.replace(name, value)
+    assert "$" not in expr, f"a variable is left: {expr}"
+    return expr
+
+
+class Grafana:
+    """Grafana's API, asked on its machine as admin."""
+
+    def __init__(self, host: Host, password: str) -> None:
+        self._host = host
+        # It travels on standard input, not on a command line.
+        self._netrc = f"machine 127.0.0.1 login admin password {password}"
+
+    def get(self, path: str, *arguments: str) -> Any:
+        """Return the answer to a GET."""
+        command = " ".join(["curl -fsS --netrc-file /dev/stdin --get", *["%s"] * len(arguments)])
+        url = f"http://127.0.0.1:3000{path}"
+        return json.loads(self._host.check_output(f"printf %s | {command} %s", self._netrc, *arguments, url))
+
+    def dashboard(self, uid: str) -> dict[str, Any]:
+        """Return a provisioned dashboard as Grafana gives it out."""
+        found: dict[str, Any] = self.get(f"/api/dashboards/uid/{uid}")["dashboard"]
+        return found
+
+    def query(self, expr: str) -> list[dict[str, Any]]:
+        """Return what Prometheus answers to a query that Grafana passes on."""
+        path = "/api/datasources/proxy/uid/prometheus/api/v1/query"
+        found: list[dict[str, Any]] = self.get(path, "--data-urlencode", f"query={expr}")["data"]["result"]
+        return found
