@@ -15,12 +15,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
 from ansible import constants
 from ansible.plugins.action import ActionBase
-from fastapi_metal import transport
-from fastapi_metal.asking import left_out, on_behalf, patiently
-from fastapi_metal.snapshot import Seen, Snapshot, cache
-from fastapi_metal.sources import SourceError
-from fastapi_metal.specs import complete, plain
-from fastapi_metal.wire import ATTACHED, Call
+from fastapi_metal.apps.specs import complete, plain
+from fastapi_metal.fleet.asking import left_out, on_behalf, patiently
+from fastapi_metal.source.snapshot import Seen, Snapshot, cache
+from fastapi_metal.source.tree import SourceError
+from fastapi_metal.transport import controller
+from fastapi_metal.transport.wire import ATTACHED, Call
 
 # These look at files of the host even in check mode; all others would need what the one before had done.
 REAL_IN_CHECK_MODE = {"check", "ensure", "stage", "remove"}
@@ -113,11 +113,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
             "environment": {key: str(value) for key, value in environment.items()},
         }
 
-        def send(command: str, data: bytes) -> transport.Output:
+        def send(command: str, data: bytes) -> controller.Output:
             done = self._low_level_execute_command(command, in_data=data)
-            return transport.Output(done["rc"], done["stdout"], done["stderr"])
+            return controller.Output(done["rc"], done["stdout"], done["stderr"])
 
-        result = transport.run_step(send, interpreter, call, request, self._attached)
+        result = controller.run_step(send, interpreter, call, request, self._attached)
         details = result.pop("traceback", None)
         if details:
             self._display.vvv(details, host=self._play_context.remote_addr)
@@ -167,7 +167,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
     def _bring(self, path: Path) -> str:
         """Let a file reach the host with the step, or before it where it is too big, and return its name."""
         together = path.stat().st_size + sum(len(content) for content in self._attached.values())
-        if self._interpreter and together <= transport.MOST:
+        if self._interpreter and together <= controller.MOST:
             self._attached[path.name] = path.read_bytes()
             return f"{ATTACHED}{path.name}"
         remote = self._connection._shell.join_path(self._make_tmp_path(), path.name)

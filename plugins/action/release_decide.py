@@ -12,8 +12,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
 from ansible.plugins.action import ActionBase
-from fastapi_metal import decision, decision_back
-from fastapi_metal.specs import complete
+from fastapi_metal.apps.specs import complete
+from fastapi_metal.fleet import decision, decision_back
 
 NOT_RUN = {"problem": "the step did not run there"}
 LEFT = {"problem": "it failed or became unreachable earlier in this play"}

@@ -15,7 +15,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
 from ansible.plugins.action import ActionBase
-from fastapi_metal.validation import problems
+from fastapi_metal.apps.validation import problems
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types

@@ -11,7 +11,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
 from ansible.errors import AnsibleFilterError
-from fastapi_metal.specs import complete, runs_on
+from fastapi_metal.apps.specs import complete, runs_on
 
 Apps = Mapping[str, Mapping[str, Any]]
 Rows = list[dict[str, Any]]

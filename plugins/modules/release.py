@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 from ansible.module_utils.basic import AnsibleModule
 
 if TYPE_CHECKING:
-    from fastapi_metal import entry
+    from fastapi_metal.transport import entry
 else:
-    from ansible.module_utils.fastapi_metal import entry
+    from ansible.module_utils.fastapi_metal.transport import entry
 
 DOCUMENTATION = r"""
 module: release
@@ -18,7 +18,7 @@ description:
   - A step that does not succeed returns I(problem) and does not fail, so that all hosts decide together.
 options:
   step:
-    description: The step, one of those in C(fastapi_metal/steps.py), or C(check).
+    description: The step, one of those in C(fastapi_metal/steps/dispatch.py), or C(check).
     type: str
     required: true
   name:

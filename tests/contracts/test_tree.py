@@ -83,3 +83,15 @@ def test_readme_tables_are_current() -> None:
     """The variable table of every role's README is what its specs and defaults say."""
     done = subprocess.run(["bin/docs", "--check"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_engine_is_where_the_concepts_say() -> None:
+    """Every folder of the engine has a row in docs/concepts.md, and no file lies outside of a folder."""
+    package = ROOT / "plugins/module_utils/fastapi_metal"
+    files = [path.relative_to(package) for path in tracked("plugins/module_utils/fastapi_metal/*.py")]
+    assert [path.name for path in files if len(path.parts) != 2] == ["__init__.py"]
+    folders = {path.parts[0] for path in files if len(path.parts) == 2}
+    # Each is a package that says in a sentence what it holds.
+    assert all((package / folder / "__init__.py").is_file() for folder in folders)
+    chapter = (ROOT / "docs/concepts.md").read_text().partition("## Where the engine's code is")[2]
+    assert set(re.findall(r"^\| `(\w+)/` \|", chapter, re.MULTILINE)) == folders

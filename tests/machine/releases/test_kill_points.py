@@ -14,7 +14,7 @@ from traffic import traffic
 
 sys.path.insert(0, str(ROOT / "plugins/module_utils"))
 
-from fastapi_metal.drill import effect_names
+from fastapi_metal.engine.drill import effect_names
 
 # Half a release, and both sides of the rename; `bin/test full` goes through all places.
 SAMPLE = [

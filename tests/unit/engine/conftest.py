@@ -11,7 +11,7 @@ from engine_fake import FakeMachine, Host
 @pytest.fixture(autouse=True)
 def _no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waiting for a disk proves nothing here: no test loses power for real."""
-    monkeypatch.setattr("fastapi_metal.files.os.fsync", lambda handle: None)
+    monkeypatch.setattr("fastapi_metal.machine.files.os.fsync", lambda handle: None)
 
 
 @pytest.fixture

@@ -10,15 +10,16 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fastapi_metal import decision, decision_back, steps
-from fastapi_metal.asking import NOTHING_TO_UNDO, patiently
-from fastapi_metal.effects import Moment, Observer, nobody
-from fastapi_metal.engine import Engine
-from fastapi_metal.layout import Layout
-from fastapi_metal.lease import Claim
-from fastapi_metal.machine import Answer, OneOff, Output, Probe, Resources, UnitState
-from fastapi_metal.settings import Settings, from_request
-from fastapi_metal.specs import complete
+from fastapi_metal.apps.specs import complete
+from fastapi_metal.engine.effects import Moment, Observer, nobody
+from fastapi_metal.engine.engine import Engine
+from fastapi_metal.fleet import decision, decision_back
+from fastapi_metal.fleet.asking import NOTHING_TO_UNDO, patiently
+from fastapi_metal.machine.interface import Answer, OneOff, Output, Probe, Resources, UnitState
+from fastapi_metal.release.layout import Layout
+from fastapi_metal.release.settings import Settings, from_request
+from fastapi_metal.steps import dispatch
+from fastapi_metal.steps.lease import Claim
 
 ENTRY = {"domain": "shop.example.org", "source": {"path": "."}, "module": "shop.main:app"}
 
@@ -355,7 +356,7 @@ class Host:
 
     def step(self, name: str, request: dict[str, Any]) -> dict[str, Any]:
         """Run one step as the module does."""
-        return steps.run(self.engine(request), name, request, check_mode=False)
+        return dispatch.run(self.engine(request), name, request, check_mode=False)
 
     def deploy(self, word: str, **entry: Any) -> dict[str, Any]:
         """Release on this host alone; return the problem and what changed."""

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import yaml
-from fastapi_metal.specs import SPECS, complete, entry_options
-from fastapi_metal.validation import problems
+from fastapi_metal.apps.specs import SPECS, complete, entry_options
+from fastapi_metal.apps.validation import problems
 
 ROOT = Path(__file__).resolve().parents[3]
 

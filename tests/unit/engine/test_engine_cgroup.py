@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from fastapi_metal.cgroup import memory_of
+from fastapi_metal.machine.cgroup import memory_of
 
 MIB = 1 << 20
 GROUP = "/system.slice/system-shop.slice/shop@one.service"

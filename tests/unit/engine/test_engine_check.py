@@ -5,14 +5,15 @@ from typing import Any
 
 import pytest
 from engine_fake import Host
-from fastapi_metal import decision, steps
+from fastapi_metal.fleet import decision
+from fastapi_metal.steps import dispatch
 
 
 def checked(host: Host, word: str, **entry: Any) -> dict[str, Any]:
     """Look at a host in check mode."""
     request = host.request(word, **entry)
     request["lease"] = None
-    return steps.run(host.engine(request), "check", request, check_mode=True)
+    return dispatch.run(host.engine(request), "check", request, check_mode=True)
 
 
 def said(found: dict[str, Any]) -> str:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from engine_fake import FakeMachine, Host, KillAt, Killed
-from fastapi_metal.postgresql import address
-from fastapi_metal.turn import key_of
+from fastapi_metal.database.turn import key_of
+from fastapi_metal.machine.postgresql import address
 
 MIGRATE = {"before_start": ["migrate"], "database": "postgresql"}
 

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fastapi_metal import debian
-from fastapi_metal.debian import Debian, instance
-from fastapi_metal.machine import Probe
+from fastapi_metal.machine import debian
+from fastapi_metal.machine.debian import Debian, instance
+from fastapi_metal.machine.interface import Probe
 
 
 @pytest.fixture

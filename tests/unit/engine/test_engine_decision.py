@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fastapi_metal.decision import plan, problems, reason_text, release_for, table
+from fastapi_metal.fleet.decision import plan, problems, reason_text, release_for, table
 
 
 def checked(**changes: Any) -> dict[str, Any]:

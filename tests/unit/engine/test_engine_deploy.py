@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from engine_fake import Behaviour, FakeMachine, Host, Killed, tarball
-from fastapi_metal.debian import Debian
-from fastapi_metal.gate import Watched, gate
-from fastapi_metal.machine import Output
+from fastapi_metal.machine.debian import Debian
+from fastapi_metal.machine.interface import Output
+from fastapi_metal.steps.gate import Watched, gate
 
 
 def test_first_release_goes_live(host: Host) -> None:
@@ -184,7 +184,7 @@ def test_packages_that_cannot_be_installed_are_named(host: Host) -> None:
 def test_a_machine_without_uv_is_told_what_to_run(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever deploys before the machine was made ready gets a sentence, and nothing has moved."""
     host.deploy("good")
-    monkeypatch.setattr("fastapi_metal.virtualenv.UV", "/nowhere/uv")
+    monkeypatch.setattr("fastapi_metal.packages.virtualenv.UV", "/nowhere/uv")
     monkeypatch.setattr(host.machine, "run", Debian().run)
     assert host.deploy("bad", install={"packages": ["fastapi"]})["problem"] == (
         "/nowhere/uv is missing on this machine; run playbooks/site.yml first, whose role python installs it"

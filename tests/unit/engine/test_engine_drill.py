@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from engine_fake import Behaviour, Host, KillAt
-from fastapi_metal import drill
+from fastapi_metal.engine import drill
 
-ROOM = Path(drill.__file__).resolve().parents[1]
+ROOM = Path(drill.__file__).resolve().parents[2]
 
 
 def seen(host: Host) -> set[str]:
@@ -54,7 +54,7 @@ def test_a_place_that_is_none_is_refused(text: str, words: str) -> None:
 def test_a_drill_kills_right_there() -> None:
     """The process ends by SIGKILL at its effect: not before, and nothing after it happens."""
     script = (
-        "from fastapi_metal import drill, effects\n"
+        "from fastapi_metal.engine import drill, effects\n"
         "done = lambda name: effects.Effect(name, lambda: print(name, flush=True) is None)\n"
         "effects.perform([done('one'), done('two')], drill.observer('before two'))"
     )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from engine_fake import Behaviour, FakeMachine, Fleet, Host, Killed, LostError
-from fastapi_metal import batches
+from fastapi_metal.fleet import batches
 
 ROOT = Path(__file__).resolve().parents[3]
 ENTRY: dict[str, Any] = {"health": {"stable": 1}, "release_watch": 2, "before_start": ["migrate"]}

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi_metal.install_failure import sentence_for
-from fastapi_metal.installing import (
+from fastapi_metal.apps.specs import complete
+from fastapi_metal.packages.install_failure import sentence_for
+from fastapi_metal.packages.installing import (
     InstallError,
     Installing,
     own_packages,
@@ -13,10 +14,9 @@ from fastapi_metal.installing import (
     with_account,
     without_account,
 )
-from fastapi_metal.project import Project
-from fastapi_metal.server_packages import installed, missing
-from fastapi_metal.specs import complete
-from fastapi_metal.versions import allows
+from fastapi_metal.packages.server_packages import installed, missing
+from fastapi_metal.packages.versions import allows
+from fastapi_metal.source.project import Project
 from hypothesis import given
 from hypothesis import strategies as st
 from packaging.specifiers import SpecifierSet

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 from engine_fake import Host
-from fastapi_metal import jobs
-from fastapi_metal.job_units import script
+from fastapi_metal.release.job_units import script
+from fastapi_metal.steps import jobs
 
 WORKER = {"processes": {"worker": {"command": "arq shop.Worker"}}}
 REPORT = {"timers": {"report": {"command": "python -m shop.report", "schedule": "daily"}}}

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi_metal.obtain_git import address
-from fastapi_metal.snapshot import Snapshot
-from fastapi_metal.sources import SourceError
-from fastapi_metal.specs import complete
+from fastapi_metal.apps.specs import complete
+from fastapi_metal.source.git import address
+from fastapi_metal.source.snapshot import Snapshot
+from fastapi_metal.source.tree import SourceError
 
 ENTRY = {"domain": "shop.example.org", "module": "shop.main:app"}
 KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nvery-secret-key\n-----END OPENSSH PRIVATE KEY-----\n"

@@ -2,8 +2,8 @@
 
 import pytest
 from engine_fake import Host
-from fastapi_metal.rendering import environment, environment_file, render, secrets_file
-from fastapi_metal.settings import secret_variable, text
+from fastapi_metal.release.rendering import environment, environment_file, render, secrets_file
+from fastapi_metal.release.settings import secret_variable, text
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

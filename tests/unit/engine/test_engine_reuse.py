@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from engine_fake import Host
-from fastapi_metal.machine import Output
-from fastapi_metal.reuse import clone, keep_bytecode
+from fastapi_metal.machine.interface import Output
+from fastapi_metal.packages.reuse import clone, keep_bytecode
 
 UV = Path(sys.executable).with_name("uv")
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 from engine_fake import Behaviour, FakeMachine, Fleet, Host
-from fastapi_metal.schema import Facts, Revision, behind, graph_of, heads, judge, no_way_back, shut
-from fastapi_metal.store import Record
+from fastapi_metal.database.schema import Facts, Revision, behind, graph_of, heads, judge, no_way_back, shut
+from fastapi_metal.release.store import Record
 
 TOOL: dict[str, Any] = {
     "schema": {"current": "show current", "pending": "show pending"},

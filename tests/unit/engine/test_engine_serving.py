@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 from engine_fake import Behaviour, Host
-from fastapi_metal import serving
-from fastapi_metal.rendering import environment_file, render, secrets_file
-from fastapi_metal.settings import secret_variable
-from fastapi_metal.target import at_once
-from fastapi_metal.validation import problems
+from fastapi_metal.apps.validation import problems
+from fastapi_metal.release import serving
+from fastapi_metal.release.rendering import environment_file, render, secrets_file
+from fastapi_metal.release.settings import secret_variable
+from fastapi_metal.release.target import at_once
 
 OWN = {"server": {"command": "uvicorn {app} --fd 3 --workers {workers}"}}
 GRANIAN = {"server": {"command": "granian {app} --interface asgi --uds {socket}"}}

@@ -1,7 +1,7 @@
 """The number of workers fits the machine, and the reason is told."""
 
 import pytest
-from fastapi_metal.sizing import memory_limit, size
+from fastapi_metal.release.sizing import memory_limit, size
 
 
 @pytest.mark.parametrize(

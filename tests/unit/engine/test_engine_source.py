@@ -6,7 +6,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from fastapi_metal.sources import SourceError, SourceTree
+from fastapi_metal.source.tree import SourceError, SourceTree
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from engine_fake import Host
-from fastapi_metal.static import StaticError, publish
+from fastapi_metal.steps.static import StaticError, publish
 
 
 @pytest.fixture

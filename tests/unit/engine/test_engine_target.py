@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from fastapi_metal.target import Target, load
+from fastapi_metal.release.target import Target, load
 
 
 @pytest.fixture(autouse=True)

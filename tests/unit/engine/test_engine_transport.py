@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 from engine_fake import Host
-from fastapi_metal import kept, transport
-from fastapi_metal.host import attachments, explain
-from fastapi_metal.transport import Output, run_step
-from fastapi_metal.wire import ATTACHED, Call, TornError, frame, read
+from fastapi_metal.transport import controller, kept
+from fastapi_metal.transport.controller import Output, run_step
+from fastapi_metal.transport.host import attachments, explain
+from fastapi_metal.transport.wire import ATTACHED, Call, TornError, frame, read
 
 CHECK: Call = {"step": "check", "name": "shop", "check_mode": False, "environment": {}}
 # What the engine says of an interpreter that is none: its own sentence, so it has run.
@@ -43,7 +43,7 @@ class Wire:
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return where this machine keeps its engines."""
-    monkeypatch.setattr(transport, "KEPT_IN", str(tmp_path / "kept"))
+    monkeypatch.setattr(controller, "KEPT_IN", str(tmp_path / "kept"))
     return tmp_path / "kept"
 
 
@@ -127,16 +127,18 @@ def test_the_kept_engine_holds_bytecode_and_source() -> None:
 def test_same_sources_are_the_same_engine() -> None:
     """The digest does not depend on times or on the order of files."""
     assert kept.pack({"a": b"1", "b": b"2"}) == kept.pack({"b": b"2", "a": b"1"})
-    assert transport.engine() == transport.engine()
+    assert controller.engine() == controller.engine()
 
 
 def test_the_engine_needs_nothing_of_the_controller(tmp_path: Path) -> None:
     """What is sent is complete and needs no package: it runs where neither Ansible nor PyYAML is."""
-    names = zipfile.ZipFile(io.BytesIO(transport.engine())).namelist()
-    assert {"fastapi_metal/host.py", "fastapi_metal/steps.py", "fastapi_metal/bootstrap.py"} <= set(names)
-    assert not {"fastapi_metal/specs.py", "fastapi_metal/transport.py"} & set(names)
+    names = zipfile.ZipFile(io.BytesIO(controller.engine())).namelist()
+    package = {name.removeprefix("fastapi_metal/") for name in names}
+    assert {"__init__.py", "transport/host.py", "transport/bootstrap.py", "steps/dispatch.py"} <= package
+    assert "transport/controller.py" not in package
+    assert not {"apps", "fleet"} & {name.partition("/")[0] for name in package}
     path = tmp_path / "engine.pyz"
-    path.write_bytes(transport.engine())
+    path.write_bytes(controller.engine())
     code = "import sys; sys.path.insert(0, sys.argv[1]); [__import__(name) for name in sys.argv[2:]]"
     modules = [name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in names]
     command = [sys.executable, "-I", "-S", "-c", code, str(path), *modules]

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi_metal.validation import problems
+from fastapi_metal.apps.validation import problems
 
 KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nx\n-----END OPENSSH PRIVATE KEY-----\n"
 SHA = f"sha256:{'a' * 64}"

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi_metal.sources import SourceError
-from fastapi_metal.specs import complete
-from fastapi_metal.wheelhouse import Wheelhouse, pack
+from fastapi_metal.apps.specs import complete
+from fastapi_metal.packages.wheelhouse import Wheelhouse, pack
+from fastapi_metal.source.tree import SourceError
 
 ENTRY = {"domain": "shop.example.org", "source": {}, "module": "shop.main:app"}
 ANY = "py3-none-any"

@@ -1,0 +1,1 @@
+"""The application's database: whether its schema fits a release, and whose turn it is to change it."""

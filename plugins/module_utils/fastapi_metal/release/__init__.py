@@ -1,0 +1,1 @@
+"""What a release is: its settings and identity, where it lies, and the texts of its units."""

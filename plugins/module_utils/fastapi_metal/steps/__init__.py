@@ -1,0 +1,1 @@
+"""The steps of a deploy, a rollback and a removal on one host; `dispatch` runs the one asked for."""
