@@ -12,15 +12,19 @@ import socket
 import ssl
 import stat
 import subprocess
-import tempfile
 import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.basic import AnsibleModule
+
+if TYPE_CHECKING:
+    from fastapi_metal.machine.files import replace
+else:
+    from ansible.module_utils.fastapi_metal.machine.files import replace
 
 DOCUMENTATION = r"""
 module: certbot_certificates
@@ -131,13 +135,9 @@ def read(path: Path) -> str:
 
 
 def write(path: Path, text: str, mode: int) -> None:
-    """Put a file in place in one step."""
+    """Put a file in place in one step, in a directory that may have to be made."""
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
-    Path(name).chmod(mode)
-    Path(name).rename(path)
+    replace(path, text.encode(), mode)
 
 
 @dataclass(frozen=True)

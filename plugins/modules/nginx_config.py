@@ -12,9 +12,14 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.basic import AnsibleModule
+
+if TYPE_CHECKING:
+    from fastapi_metal.machine.files import replace
+else:
+    from ansible.module_utils.fastapi_metal.machine.files import replace
 
 DOCUMENTATION = r"""
 module: nginx_config
@@ -120,17 +125,6 @@ def spoilt(path: Path, mode: int) -> str:
     return f"# mode {stat.S_IMODE(found.st_mode):04o}, owner {found.st_uid}:{found.st_gid}\n"
 
 
-def write(path: Path, text: str, mode: int = 0o644) -> None:
-    """Put a file in place in one step; who reads it meanwhile sees the old or the new one."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(name).chmod(mode)
-    Path(name).rename(path)
-
-
 def link(path: Path, target: str) -> None:
     """Let a link point elsewhere in one step."""
     new = path.with_name(f".new-{path.name}")
@@ -193,7 +187,7 @@ class Change:
             self.path.unlink(missing_ok=True)
         else:
             self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            write(self.path, text)
+            replace(self.path, text.encode(), 0o644)
 
 
 class Tls:

@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from ansible import module_utils
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import filter_loader, init_plugin_loader
 from ansible.template import Templar, trust_as_template
 
 ROOT = Path(__file__).resolve().parents[3]
+
+# As on a machine, where Ansible packs what the project's modules import.
+module_utils.__path__.append(str(ROOT / "plugins/module_utils"))
 
 # What the first play of site.yml gathers, as far as roles ask for it.
 FACTS: dict[str, Any] = {

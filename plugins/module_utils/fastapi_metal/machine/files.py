@@ -21,6 +21,12 @@ def write(path: Path, content: str | bytes, mode: int) -> bool:
     data = content.encode() if isinstance(content, str) else content
     if path.is_file() and path.read_bytes() == data and (path.stat().st_mode & 0o7777) == mode:
         return False
+    replace(path, data, mode)
+    return True
+
+
+def replace(path: Path, data: bytes, mode: int) -> None:
+    """Put a file in place in one durable step; who reads it meanwhile sees the old or the new one."""
     temporary = path.with_name(f".{path.name}.new")
     temporary.unlink(missing_ok=True)
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -31,7 +37,6 @@ def write(path: Path, content: str | bytes, mode: int) -> bool:
         os.fsync(file.fileno())
     temporary.replace(path)
     sync_directory(path.parent)
-    return True
 
 
 def write_json(path: Path, value: Any, mode: int) -> bool:
