@@ -1,14 +1,18 @@
 """Filters of role nginx: sites that are complete and safe to print, and one text that becomes files."""
 
 import re
+import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
 from ansible.errors import AnsibleFilterError
 from ansible.module_utils.parsing.convert_bool import boolean
+from fastapi_metal.apps.hostnames import is_host_name
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
-_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _UPSTREAM = re.compile(r"unix:/[A-Za-z0-9._/@-]+|[A-Za-z0-9._-]+:[0-9]{1,5}|\[[0-9a-fA-F:.]+\]:[0-9]{1,5}")
 _SIZE = re.compile(r"[0-9]+[kKmMgG]?")
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
@@ -17,8 +21,7 @@ _MARK = re.compile(r"^#= (?P<name>[a-z0-9-]+)\n", re.MULTILINE)
 
 
 def _is_server_name(name: str) -> bool:
-    labels = name.removeprefix("*.").split(".")
-    return len(name) <= 253 and all(_LABEL.fullmatch(label) for label in labels)
+    return len(name) <= 253 and is_host_name(name.removeprefix("*."))
 
 
 def _complaint(site: Mapping[str, Any]) -> str | None:

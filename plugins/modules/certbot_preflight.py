@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 import socket
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.basic import AnsibleModule
+
+if TYPE_CHECKING:
+    from fastapi_metal.apps.hostnames import is_domain
+else:
+    from ansible.module_utils.fastapi_metal.apps.hostnames import is_domain
 
 DOCUMENTATION = r"""
 module: certbot_preflight
@@ -59,7 +63,6 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 APPS_FILE = "group_vars/all/apps.yml"
 CERTBOT_FILE = "group_vars/all/certbot.yml"
-_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 def parse(texts: Iterable[str]) -> list[Address]:
@@ -76,11 +79,7 @@ def unusable(domain: str) -> str | None:
     """Return why no certificate can be had for a domain by this way, if so."""
     if domain.startswith("*."):
         return "is a wildcard, which a certificate over HTTP cannot hold: list names like shop.example.org"
-    if (
-        len(domain) > 253
-        or "." not in domain
-        or not all(_LABEL.fullmatch(each) for each in domain.split("."))
-    ):
+    if not is_domain(domain):
         return "is not a domain in lower case, like shop.example.org (xn-- form for other letters)"
     return None
 

@@ -1,1 +1,1 @@
-"""The dictionary `apps` as users write it: its options, and what can be wrong with it. Controller only."""
+"""The dictionary `apps` of users: its options, what can be wrong with it. Controller, but `hostnames`."""

@@ -8,6 +8,7 @@ from typing import Any
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ..fleet.batches import is_batch
+from .hostnames import is_domain
 from .sentences import sentence, shown
 from .specs import Options, entry_options, plain
 from .validation_commands import of_commands
@@ -15,8 +16,6 @@ from .validation_serving import OURS, VARIABLE, of_module, of_secrets, of_server
 from .validation_source import of_fit, of_install, of_source
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
-DOMAIN = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]")
-
 
 # Users and directories of /run that Debian or the services of this project own.
 TAKEN = {
@@ -104,7 +103,7 @@ def of_texts(variable: str, app: Mapping[str, Any]) -> Iterator[str]:
     aliases = app.get("aliases")
     domains += [("aliases", alias) for alias in aliases] if isinstance(aliases, list) else []
     for key, domain in domains:
-        if isinstance(domain, str) and not DOMAIN.fullmatch(domain):
+        if isinstance(domain, str) and not is_domain(domain):
             yield sentence(
                 f"{variable}.{key}",
                 f"is {shown(domain)}, which is no host name",

@@ -110,6 +110,7 @@ def test_a_zone_is_no_part_of_an_address(preflight: ModuleType) -> None:
         ("Shop.example.org", "not a domain in lower case"),
         ("bücher.example", "xn-- form"),
         ("-d.example.org --server http://evil.example", "not a domain"),
+        ("198.18.0.10", "not a domain"),
         ("a" * 250 + ".org", "not a domain"),
     ],
 )
