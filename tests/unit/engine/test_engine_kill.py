@@ -113,6 +113,14 @@ def test_killed_while_putting_back_the_next_run_completes(tmp_path: Path, count:
         assert is_settled(host), place
 
 
+def test_killed_anywhere_the_release_that_was_to_go_can_be_asked_for(tmp_path: Path) -> None:
+    """What is being removed is not taken for a whole release: whoever asks for it gets one that works."""
+    for host, place in killed_everywhere(tmp_path, "older", "old", word="new"):
+        assert host.deploy("older", **ENTRY)["problem"] is None, place
+        assert host.live_word() == "older", place
+        assert is_settled(host), place
+
+
 WORDS = st.sampled_from(["a", "b", "c", "bad"])
 RUNS = st.lists(st.tuples(WORDS, st.integers(0, 60), st.booleans()), min_size=1, max_size=6)
 

@@ -26,7 +26,8 @@ def settings_of(layout: Layout) -> tuple[Callable[[str], Path], ...]:
 
 
 def settings(engine: Engine, name: str) -> bool:
-    """Remove what systemd knows of a release."""
+    """Remove what systemd knows of a release. Its record goes first: what is cut off is no whole release."""
+    engine.layout.record(name).unlink(missing_ok=True)
     removed = [remove(path(name).parent) for path in settings_of(engine.layout)]
     removed.append(jobs.take_away(engine.layout, name))
     return any(removed)
@@ -39,8 +40,7 @@ def reload(engine: Engine) -> bool:
 
 
 def files(engine: Engine, name: str) -> bool:
-    """Remove a release. Its record goes first: what a power cut leaves is no whole release."""
-    engine.layout.record(name).unlink(missing_ok=True)
+    """Remove a release."""
     remove(engine.layout.credentials(name))
     return remove(engine.layout.release(name))
 
