@@ -11,30 +11,23 @@ the last write that was answered. The generation is where the answers are:
 """
 
 import asyncio
-import logging
 import secrets
-import sqlite3
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, Protocol
 
 from cachetools import TTLCache
-from sqlalchemy import make_url
 
 from catalog.changes import Hub
 from catalog.metrics import Metrics
 from catalog.settings import Settings
+from catalog.sqlite import FileVersion
+from catalog.valkey import PAUSE, Valkey
 
-_log = logging.getLogger(__name__)
 _ENTRIES = 1000
 # More than that is made anew: a thousand of the largest pages would fill the memory.
 _LARGEST = 64_000
 _GENERATION = "catalog:generation"
-# A server that does not answer is asked again after this; nobody waits for it meanwhile.
-_PAUSE = 2.0
 _SEPARATOR = b"\n"
-# As long as a look into Valkey may take, or nearly.
-_LINGER = 0.25
 
 
 class Entry(NamedTuple):
@@ -45,10 +38,14 @@ class Entry(NamedTuple):
     link: str | None = None
 
 
+# The generation, and the answer if there is one of that.
+Looked = tuple[str | None, Entry | None]
+
+
 class Store(Protocol):
     """Where answers are kept."""
 
-    async def get(self, key: str) -> tuple[str | None, Entry | None]:
+    async def get(self, key: str) -> Looked:
         """Return the generation, and the answer if it is of that; no generation: do without."""
 
     async def set(self, key: str, generation: str, entry: Entry) -> None:
@@ -108,33 +105,17 @@ class InProcess:
 class Shared:
     """Keeps them in Valkey or Redis. When that is down, there is no cache, and nothing else happens."""
 
-    def __init__(self, settings: Settings) -> None:
-        # Not imported otherwise: it takes a quarter of a second.
-        from redis.asyncio import BlockingConnectionPool, Redis
-        from redis.asyncio.retry import Retry
-        from redis.backoff import NoBackoff
-        from redis.exceptions import RedisError
-
-        seconds = settings.cache_timeout
-        pool = BlockingConnectionPool.from_url(
-            settings.cache_url.get_secret_value(),
-            max_connections=32,
-            timeout=seconds,
-            socket_timeout=seconds,
-            socket_connect_timeout=seconds,
-            retry=Retry(NoBackoff(), 0),
-        )
-        self._server: Any = Redis.from_pool(pool)
-        self._errors = (RedisError, OSError, TimeoutError)
+    def __init__(self, settings: Settings, valkey: Valkey) -> None:
+        self._valkey = valkey
+        self._server = valkey.server
         self._seconds = settings.cache_seconds
         # Two releases may answer differently.
         self._prefix = f"catalog:{settings.release}:"
-        self._asleep_until = 0.0
         self._begin_later: asyncio.Task[None] | None = None
 
     async def get(self, key: str) -> tuple[str | None, Entry | None]:
         """Look both up at once."""
-        if time.monotonic() < self._asleep_until or self._begin_later is not None:
+        if self._valkey.left_alone or self._begin_later is not None:
             return None, None
         try:
             found: list[Any] = await self._server.mget(_GENERATION, self._prefix + key)
@@ -143,8 +124,8 @@ class Shared:
                 # The first one ever, or it was thrown out: whoever is first names one.
                 await self._server.set(_GENERATION, secrets.token_hex(8), nx=True)
                 generation = await self._server.get(_GENERATION) or b""
-        except self._errors as error:
-            self._down(error)
+        except self._valkey.errors as error:
+            self._valkey.leave_alone(error)
             return None, None
         return generation.decode(), _unpack(generation, kept) if kept else None
 
@@ -155,8 +136,8 @@ class Shared:
         )
         try:
             await self._server.set(self._prefix + key, packed, px=round(self._seconds * 1000))
-        except self._errors as error:
-            self._down(error)
+        except self._valkey.errors as error:
+            self._valkey.leave_alone(error)
 
     async def begin(self) -> None:
         """Begin a new generation; if it cannot be told now, as soon as it can, reading nothing till then."""
@@ -166,15 +147,15 @@ class Shared:
     async def _begun(self) -> bool:
         try:
             await self._server.set(_GENERATION, secrets.token_hex(8))
-        except self._errors as error:
-            self._down(error)
+        except self._valkey.errors as error:
+            self._valkey.leave_alone(error)
             return False
         return True
 
     async def _begin_until_done(self) -> None:
         done = False
         while not done:
-            await asyncio.sleep(_PAUSE / 4)
+            await asyncio.sleep(PAUSE / 4)
             done = await self._begun()
         self._begin_later = None
 
@@ -182,20 +163,14 @@ class Shared:
         """Say how it is."""
         try:
             await self._server.ping()
-        except self._errors:
+        except self._valkey.errors:
             return "does not answer"
         return "answers"
-
-    def _down(self, error: Exception) -> None:
-        _log.warning("the cache does not answer: %s", " ".join(str(error).split()))
-        self._asleep_until = time.monotonic() + _PAUSE
 
     async def close(self) -> None:
         """End."""
         if self._begin_later is not None:
             self._begin_later.cancel()
-        await self._server.aclose()
-        await self._server.connection_pool.disconnect()
 
 
 def _unpack(generation: bytes, packed: bytes) -> Entry | None:
@@ -227,16 +202,26 @@ class Nowhere:
 class Cache:
     """Answers by key, each made once however many ask for it at the same time."""
 
-    def __init__(self, store: Store, metrics: Metrics) -> None:
+    def __init__(self, store: Store, metrics: Metrics, linger: float) -> None:
         self.store = store
+        # As long as a look at what is kept may take.
+        self._linger = linger
         self._count = metrics.cache
         self._making: dict[tuple[str, str], asyncio.Future[Entry]] = {}
 
-    async def answer(self, key: str, make: Callable[[], Awaitable[Entry]]) -> Entry:
-        """Return what is kept, or make it."""
-        generation, entry = await self.store.get(key)
-        if entry is not None:
+    async def kept(self, key: str) -> Looked:
+        """Return what is kept."""
+        looked = await self.store.get(key)
+        if looked[1] is not None:
             self._count("hit")
+        return looked
+
+    async def answer(
+        self, key: str, make: Callable[[], Awaitable[Entry]], looked: Looked | None = None
+    ) -> Entry:
+        """Return what is kept, or make it; `looked` is what `kept` has said of it a moment ago."""
+        generation, entry = looked or await self.kept(key)
+        if entry is not None:
             return entry
         if generation is None:
             self._count("bypass")
@@ -274,7 +259,7 @@ class Cache:
             del self._making[at]
             return entry
         # Somebody may have looked just before it was kept, and hear only now that it was not there.
-        loop.call_later(_LINGER, self._making.pop, at, None)
+        loop.call_later(self._linger, self._making.pop, at, None)
         await self.store.set(*at, entry)
         return entry
 
@@ -287,47 +272,19 @@ class Cache:
         await self.store.close()
 
 
-def make_cache(settings: Settings, hub: Hub, metrics: Metrics) -> Cache:
+def make_cache(settings: Settings, hub: Hub, metrics: Metrics, valkey: Valkey | None) -> Cache:
     """Return the cache that the settings ask for."""
-    return Cache(_store(settings, hub), metrics)
+    return Cache(_store(settings, hub, valkey), metrics, settings.cache_timeout)
 
 
-def _store(settings: Settings, hub: Hub) -> Store:
-    seconds = settings.cache_seconds
-    url = settings.cache_url.get_secret_value()
-    if url == "off":
+def _store(settings: Settings, hub: Hub, valkey: Valkey | None) -> Store:
+    if valkey is not None:
+        return Shared(settings, valkey)
+    if settings.cache_url.get_secret_value() == "off":
         return Nowhere()
-    if url == "memory":
-        if settings.database_url.startswith("sqlite"):
-            version = _FileVersion(settings.database_url)
-            return InProcess(seconds, version, version.close)
-        kept = InProcess(seconds, lambda: "" if hub.connected else None)
-        hub.on_change.append(kept.forget)
-        return kept
-    return Shared(settings)
-
-
-class _FileVersion:
-    """The version of a SQLite file: another number after every commit of another connection.
-
-    Asked without waiting: it reads eight bytes of shared memory.
-    """
-
-    def __init__(self, url: str) -> None:
-        self._path = make_url(url).database or ""
-        self._connection: sqlite3.Connection | None = None
-
-    def __call__(self) -> str | None:
-        """Return it, or None if there is no such file."""
-        try:
-            if self._connection is None:
-                self._connection = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True, timeout=0)
-            return str(self._connection.execute("PRAGMA data_version").fetchone()[0])
-        except sqlite3.Error:
-            return None
-
-    def close(self) -> None:
-        """End."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+    if settings.database_url.startswith("sqlite"):
+        version = FileVersion(settings.database_url)
+        return InProcess(settings.cache_seconds, version, version.close)
+    kept = InProcess(settings.cache_seconds, lambda: "" if hub.connected else None)
+    hub.on_change.append(kept.forget)
+    return kept

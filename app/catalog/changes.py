@@ -1,29 +1,33 @@
-"""What was written, told to every worker on every host: it empties their caches and feeds their clients.
+"""What was written: noted in the transaction that writes it, and told to whoever in this process wants it.
 
-On PostgreSQL a change is told with NOTIFY in the transaction that makes it, so when it is committed and never
-if it is not, to every worker that listens. A SQLite file has no messages; there a worker hears of itself.
+A table holds the last changes, numbered without a gap in the order in which they were committed. So a client
+or a worker that knows which one it has seen last gets what came after it, wherever it was.
 """
 
 import asyncio
 import contextlib
-import json
-import logging
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
-from typing import Any, Literal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from enum import Enum
+from typing import Any, Literal, NamedTuple
 
-import psycopg
 from pydantic import BaseModel
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy import BigInteger, Executable, String, Text, cast, delete, func, insert, literal, select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
 
-_log = logging.getLogger(__name__)
-_CHANNEL = "catalog_changes"
-# How long a listener hears nothing before it asks whether anybody is there.
-_QUIET = 20.0
-_RETRY = 1.0
-# What one client may be behind.
-_BACKLOG = 100
+from catalog.tables import Base
+
+CHANNEL = "catalog_changes"
+# How many changes are kept; and how often the older ones are thrown away: once in so many.
+KEPT = 10_000
+_SWEEP = 100
+# What is read at once.
+PAGE = 500
+# What one client may be behind before it has to read the table.
+BACKLOG = 100
+# Any number, as long as it stays the same: it is the name of the lock.
+_LOCK = 0x66656564
 
 
 class Change(BaseModel):
@@ -34,43 +38,34 @@ class Change(BaseModel):
     key: int | str | None = None
 
 
-# None: something may have been missed, so whoever keeps anything reads it again.
-Message = Change | None
+class Seen(NamedTuple):
+    """Which change was seen last; the moment tells it from one of the same number after a restore."""
+
+    number: int
+    moment: int
+
+    def __str__(self) -> str:
+        return f"{self.number}-{self.moment:x}"
 
 
-class Hub:
-    """Gives each message to whoever in this process wants it."""
+NOTHING = Seen(0, 0)
 
-    def __init__(self) -> None:
-        self.on_change: list[Callable[[], None]] = []
-        self._clients: set[asyncio.Queue[Message]] = set()
-        # Whether changes of others arrive: only then may anything be remembered.
-        self.connected = False
 
-    @contextlib.contextmanager
-    def subscribed(self) -> Iterator[asyncio.Queue[Message]]:
-        """Yield a queue of what happens from now on."""
-        queue: asyncio.Queue[Message] = asyncio.Queue(_BACKLOG)
-        self._clients.add(queue)
-        try:
-            yield queue
-        finally:
-            self._clients.discard(queue)
+class Event(NamedTuple):
+    """A change, and where it is in the order of all."""
 
-    @property
-    def clients(self) -> int:
-        """Return how many listen."""
-        return len(self._clients)
+    at: Seen
+    change: Change
 
-    def publish(self, message: Message) -> None:
-        """Tell everybody. A client that reads too slowly loses what it has not read, and is told that."""
-        for listener in self.on_change:
-            listener()
-        for queue in self._clients:
-            late = queue.full()
-            while late and not queue.empty():
-                queue.get_nowait()
-            queue.put_nowait(None if late else message)
+
+class Recorded(Base):
+    """A change as the table holds it."""
+
+    __tablename__ = "feed"
+
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    moment: Mapped[int] = mapped_column(BigInteger)
+    change: Mapped[str] = mapped_column(Text)
 
 
 def note(session: AsyncSession, change: Change) -> None:
@@ -84,59 +79,116 @@ def noted(session: AsyncSession) -> list[Change]:
     return changes
 
 
-async def notify(connection: AsyncConnection, changes: list[Change]) -> None:
-    """Tell every worker, in the transaction that writes."""
-    if connection.dialect.name == "postgresql":
-        for change in changes:
-            await connection.execute(
-                text("SELECT pg_notify(:channel, :payload)"),
-                {"channel": _CHANNEL, "payload": change.model_dump_json()},
-            )
+async def record(connection: AsyncConnection, changes: Sequence[Change]) -> None:
+    """Number the changes and tell every worker: the last thing of a transaction, so that few wait for it.
+
+    PostgreSQL lets those who tell something commit one after another anyway; SQLite lets nobody else write.
+    """
+    told = connection.dialect.name == "postgresql"
+    if told and changes:
+        await connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+    for change in changes:
+        moment, content = time.time_ns() // 1000, change.model_dump_json()
+        next_number = func.coalesce(func.max(Recorded.number), 0) + 1
+        values = select(next_number, literal(moment, BigInteger), literal(content, Text))
+        insertion = insert(Recorded).from_select(["number", "moment", "change"], values)
+        new = insertion.returning(Recorded.number)
+        if told:
+            row = new.cte("new")
+            # In the transaction, so it is heard when that is committed, and never if it is not.
+            message = cast(row.c.number, String) + literal(f"-{moment:x} {content}", Text)
+            done = await connection.execute(select(row.c.number, func.pg_notify(CHANNEL, message)))
+        else:
+            done = await connection.execute(new)
+        number = int(done.scalar_one())
+        if number % _SWEEP == 0:
+            await connection.execute(delete(Recorded).where(Recorded.number <= number - KEPT))
 
 
-async def listen(parameters: dict[str, Any], hub: Hub) -> None:
-    """Give what PostgreSQL tells to the hub, for ever; connect again when the connection is lost."""
-    while True:
+async def newest(engine: AsyncEngine) -> Seen:
+    """Return which change is the last one."""
+    last = select(Recorded.number, Recorded.moment).order_by(Recorded.number.desc()).limit(1)
+    rows = await _read(engine, last)
+    return Seen(*rows[0]) if rows else NOTHING
+
+
+async def after(engine: AsyncEngine, seen: Seen) -> list[Event] | None:
+    """Return what came after `seen`, a page of it; None if that is not there any more: who could tell?"""
+    columns = (Recorded.number, Recorded.moment, Recorded.change)
+    page = select(*columns).where(Recorded.number >= seen.number).order_by(Recorded.number).limit(PAGE + 1)
+    events = [
+        Event(Seen(number, moment), Change.model_validate_json(change))
+        for number, moment, change in await _read(engine, page)
+    ]
+    if seen == NOTHING:
+        # Nothing was thrown away since then.
+        return events if not events or events[0].at.number == 1 else None
+    return events[1:] if events and events[0].at == seen else None
+
+
+async def _read(engine: AsyncEngine, query: Executable) -> Sequence[Any]:
+    """Ask, and wait for the answer even if nobody wants it now: a driver could lose the connection."""
+
+    async def ask() -> Sequence[Any]:
+        async with engine.connect() as connection:
+            return (await connection.execute(query)).all()
+
+    asking = asyncio.create_task(ask())
+    try:
+        return await asyncio.shield(asking)
+    except asyncio.CancelledError:
+        await asyncio.wait({asking})
+        raise
+
+
+class Signal(Enum):
+    """What can be told beside a change."""
+
+    # Some may have been missed: whoever wants them looks into the table.
+    LOOK = "look"
+    # Something was written that has no number.
+    UNKNOWN = "unknown"
+
+
+Message = Event | Signal
+
+
+class Hub:
+    """Gives each message to whoever in this process wants it."""
+
+    def __init__(self) -> None:
+        self.on_change: list[Callable[[], None]] = []
+        self._clients: set[asyncio.Queue[Message]] = set()
+        # Whether changes of others arrive: only then may anything be remembered.
+        self.connected = False
+        # Set after a write of this process, for a database that tells nobody.
+        self.written = asyncio.Event()
+
+    @contextlib.contextmanager
+    def subscribed(self) -> Iterator[asyncio.Queue[Message]]:
+        """Yield a queue of what happens from now on."""
+        queue: asyncio.Queue[Message] = asyncio.Queue(BACKLOG)
+        self._clients.add(queue)
         try:
-            async with _connection(parameters) as connection:
-                await connection.execute(f"LISTEN {_CHANNEL}")
-                hub.connected = True
-                # Whatever was told before this moment was not heard.
-                hub.publish(None)
-                await _hear(connection, hub)
-        except (psycopg.Error, OSError, TimeoutError) as error:
-            if hub.connected:
-                _log.warning("changes are not heard at the moment: %s", " ".join(str(error).split()))
-        hub.connected = False
-        hub.publish(None)
-        await asyncio.sleep(_RETRY)
+            yield queue
+        finally:
+            self._clients.discard(queue)
 
+    @property
+    def clients(self) -> int:
+        """Return how many listen."""
+        return len(self._clients)
 
-@asynccontextmanager
-async def _connection(parameters: dict[str, Any]) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-    name = f"{parameters['application_name']} changes"
-    connection = await psycopg.AsyncConnection.connect(
-        **(parameters | {"application_name": name}), autocommit=True
-    )
-    try:
-        yield connection
-    finally:
-        # Not `async with`: that would talk to a server that may have gone.
-        await connection.close()
+    def forget(self) -> None:
+        """Have let go whatever is kept of the time before."""
+        for listener in self.on_change:
+            listener()
 
-
-async def _hear(connection: psycopg.AsyncConnection[Any], hub: Hub) -> None:
-    while True:
-        async for told in connection.notifies(timeout=_QUIET):
-            hub.publish(_read(told.payload))
-        # A server that went away without a word would be believed for ever.
-        async with asyncio.timeout(_QUIET):
-            await connection.execute("SELECT 1")
-
-
-def _read(payload: str) -> Message:
-    try:
-        return Change.model_validate(json.loads(payload))
-    except ValueError:
-        # Of another release: something was written, and it is not known what.
-        return None
+    def publish(self, message: Message) -> None:
+        """Tell everybody. One that reads too slowly loses what it has not read, and is told that."""
+        self.forget()
+        for queue in self._clients:
+            late = queue.full()
+            while late and not queue.empty():
+                queue.get_nowait()
+            queue.put_nowait(Signal.LOOK if late else message)

@@ -1,74 +1,22 @@
 """The connection to the database: one pool per worker, and a session per request."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import psycopg
 from fastapi import Depends, Request
 from psycopg.conninfo import conninfo_to_dict
-from sqlalchemy import DateTime, Dialect, MetaData, TypeDecorator, event, text
+from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.pool import QueuePool
 from starlette.datastructures import State
 
-from catalog import changes
+from catalog import changes, sqlite
 from catalog.changes import Change
 from catalog.settings import Settings, libpq_url
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations" / "versions"
-
-
-class Base(DeclarativeBase):
-    """Every table. Constraints have names on both databases, so that a migration can drop them."""
-
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """A moment in UTC. SQLite has no time zones, so it is told and given plain UTC."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuse a moment without a zone: nobody could say which one it was."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a time needs its zone: use datetime.now(UTC)")
-        return value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Give back a moment in UTC, whatever the server's time zone is."""
-        if value is None:
-            return None
-        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-class Versioned:
-    """What a row needs to be changed by one client at a time: a number and a moment that every change moves.
-
-    Both, because the release before this one knows only the moment, and runs beside this one during a switch.
-    """
-
-    version: Mapped[int] = mapped_column(default=1, server_default="1", sort_order=1)
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=_now, sort_order=2)
-    updated_at: Mapped[datetime] = mapped_column(UtcDateTime, default=_now, onupdate=_now, sort_order=3)
 
 
 def is_postgresql(url: str) -> bool:
@@ -116,23 +64,8 @@ def make_engine(settings: Settings) -> AsyncEngine:
 
     rest = settings.database_url.partition(":")[2]
     engine = create_async_engine(f"sqlite+aiosqlite:{rest}", **pool)
-    event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+    event.listen(engine.sync_engine, "connect", sqlite.prepare)
     return engine
-
-
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    cursor = connection.cursor()
-    # Several workers share the file: readers do not wait for the writer, a second writer waits.
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA busy_timeout=5000")
-    cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.close()
-    # Its own knows only ASCII, and a search is to find É by é on both databases.
-    connection.create_function("lower", 1, _lower, deterministic=True)
-
-
-def _lower(text: str | None) -> str | None:
-    return None if text is None else text.lower()
 
 
 class Database:
@@ -141,10 +74,9 @@ class Database:
     def __init__(self, settings: Settings) -> None:
         self.engine = make_engine(settings)
         self.sessions = async_sessionmaker(self.engine, expire_on_commit=False)
-        # What reads one statement needs no BEGIN and COMMIT around it: a third of the round trips.
-        self.readers = async_sessionmaker(
-            self.engine.execution_options(isolation_level="AUTOCOMMIT"), expire_on_commit=False
-        )
+        # What is one statement needs no BEGIN and COMMIT around it: a third of the round trips.
+        self.autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self.readers = async_sessionmaker(self.autocommit, expire_on_commit=False)
 
     @property
     def connections_in_use(self) -> int:
@@ -185,17 +117,15 @@ async def _session(request: Request) -> AsyncIterator[AsyncSession]:
             yield session
             written = changes.noted(session)
             if written:
-                await changes.notify(await session.connection(), written)
+                await changes.record(await session.connection(), written)
         await announce(request.app.state, written)
 
 
 async def announce(state: State, written: list[Change]) -> None:
-    """Let go of what was kept of the time before, and tell of it where the database does not."""
+    """Let go of what was kept of the time before, and have it told where the database tells nobody."""
     if written:
         await state.cache.forget()
-        if not is_postgresql(state.settings.database_url):
-            for change in written:
-                state.hub.publish(change)
+        state.hub.written.set()
 
 
 # scope="function": committed before the response is sent, so that 201 means written, and a slow

@@ -137,7 +137,19 @@ async def version(version: Annotated[Version, Depends(_version)]) -> Version:
     return version
 
 
-@router.get("/metrics", summary="Numbers for Prometheus", response_class=Response)
+@router.get(
+    "/metrics",
+    summary="Numbers for Prometheus",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "Numbers in Prometheus' text format.",
+            "content": {
+                "text/plain": {"schema": {"type": "string"}, "example": "http_requests_in_flight 1.0\n"}
+            },
+        }
+    },
+)
 def metrics(request: Request) -> Response:
     """Sums over all workers. A plain function: reading the workers' files happens in a thread."""
     numbers: Metrics = request.app.state.metrics

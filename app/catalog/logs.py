@@ -1,5 +1,6 @@
 """One JSON object per line on stdout, for journald and whatever reads it."""
 
+import contextlib
 import json
 import logging
 import sys
@@ -42,17 +43,42 @@ class JsonFormatter(logging.Formatter):
         line.update((key, value) for key, value in vars(record).items() if key not in _PLAIN)
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+        return _encode(line)
+
+
+_encode = json.JSONEncoder(default=str).encode
+_access = logging.getLogger("catalog.access")
+
+
+def access(level: int, message: str, **said: object) -> None:
+    """Write the line of a request. Without a record and its handlers: there is one for every request."""
+    if _access.isEnabledFor(level):
+        line = {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "level": "info" if level == logging.INFO else "debug",
+            "logger": _access.name,
+            "message": message,
+            "request_id": current_request_id(),
+            "trace_id": _trace_id.get(),
+            **said,
+        }
+        with contextlib.suppress(OSError, ValueError):
+            _print(_encode(line))
+
+
+def _print(line: str) -> None:
+    """Write one line in one piece, so that those of several workers do not mix."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 class _Stdout(logging.Handler):
     """Writes to what is stdout at that moment; a class of its own, so that `configure` finds it again."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one line in one piece, so that those of several workers do not mix."""
+        """Write one line."""
         try:
-            sys.stdout.write(self.format(record) + "\n")
-            sys.stdout.flush()
+            _print(self.format(record))
         except (OSError, ValueError):
             self.handleError(record)
 

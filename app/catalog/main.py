@@ -14,15 +14,19 @@ from catalog import __version__, docs, feed, health, logs, openapi, problems, tr
 from catalog.bulk import routes as bulk
 from catalog.cache import make_cache
 from catalog.categories import routes as categories
-from catalog.changes import Hub, listen
+from catalog.changes import Hub
 from catalog.database import Database, is_postgresql, known_revisions, libpq_parameters
 from catalog.drain import Drain
-from catalog.limits import WriteLimit
+from catalog.follow import follow_postgresql, follow_sqlite
+from catalog.kept import Kept
+from catalog.limits import InDatabase, InValkey, WriteLimit
 from catalog.metrics import Metrics
 from catalog.middleware import BodyLimit, Observer
 from catalog.products import routes as products
 from catalog.settings import Settings, load_settings
 from catalog.similar import routes as similar
+from catalog.sqlite import FileVersion
+from catalog.valkey import make_valkey
 
 _log = logging.getLogger(__name__)
 
@@ -53,20 +57,34 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         _log.warning("nobody may write: CATALOG_API_KEYS names no key")
     state.database = Database(settings)
     state.hub = Hub()
-    state.cache = make_cache(settings, state.hub, state.metrics)
+    valkey = make_valkey(settings)
+    state.cache = make_cache(settings, state.hub, state.metrics, valkey)
+    counter = InValkey(valkey) if valkey else InDatabase(state.database.autocommit)
+    state.write_limit = WriteLimit(settings.write_rate, counter)
     state.drain = Drain(settings.drain_delay)
-    tasks = [asyncio.create_task(_measure(state))]
-    if is_postgresql(settings.database_url):
-        tasks.append(asyncio.create_task(listen(libpq_parameters(settings), state.hub)))
+    tasks = [asyncio.create_task(work) for work in (_measure(state), _follow(state))]
     state.metrics.workers.set(1)
-    with tracing.exporting(settings) as state.tracer, state.drain.watch():
+    engine = state.database.engine.sync_engine
+    with tracing.exporting(settings, engine) as state.tracer, state.drain.watch():
         yield
     state.metrics.workers.set(0)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     await state.cache.close()
+    if valkey:
+        await valkey.close()
     await state.database.close()
+
+
+async def _follow(state: State) -> None:
+    """Hear of changes."""
+    settings: Settings = state.settings
+    engine, url = state.database.autocommit, settings.database_url
+    if is_postgresql(url):
+        await follow_postgresql(libpq_parameters(settings), engine, state.hub)
+    else:
+        await follow_sqlite(FileVersion(url), engine, state.hub)
 
 
 async def _measure(state: State) -> None:
@@ -104,11 +122,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         from catalog.similar.model import load
 
         app.state.model = load(settings.similar_megabytes)
-    app.state.write_limit = WriteLimit(settings.write_rate)
     problems.install(app)
     openapi.install(app, problems=(bulk.Refusal,))
     # The last one added is the outermost.
     app.add_middleware(BodyLimit, limit=settings.max_body, of_path={"/import/products": settings.max_import})
+    app.add_middleware(Kept, templates=("/products", "/products/{product_id}"))
     app.add_middleware(Observer, metrics=app.state.metrics)
     app.include_router(products.router)
     app.include_router(categories.router)

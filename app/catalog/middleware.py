@@ -2,23 +2,22 @@
 
 import logging
 import re
+import secrets
 import time
-import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from catalog.logs import set_request_id
+from catalog.logs import access, set_request_id
 from catalog.metrics import Metrics
 from catalog.problems import problem
 from catalog.tracing import Trace, Tracer, trace
 
 _log = logging.getLogger(__name__)
-_access = logging.getLogger("catalog.access")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 # What asks all the time would drown what people ask.
 _QUIET = ("/health/live", "/health/ready", "/metrics")
@@ -45,21 +44,21 @@ class Observer:
             return
         begun = time.perf_counter()
         status = 0
-        given = Headers(scope=scope)
-        request_id = _request_id(given)
-        at = trace(given.get("traceparent", ""), request_id)
+        request_id, at = _identity(scope["headers"])
         set_request_id(request_id, at.trace_id)
+        ids = [(b"x-request-id", request_id.encode()), (b"traceparent", at.traceparent.encode())]
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-ID"] = request_id
-                headers["traceparent"] = at.traceparent
-                headers.update(scope.get(EXTRA_HEADERS, {}))
+                extra: dict[str, str] = scope.get(EXTRA_HEADERS, {})
+                more = [(name.lower().encode(), value.encode()) for name, value in extra.items()]
+                message["headers"] = [*message.get("headers", ()), *ids, *more]
             await send(message)
 
+        tracer: Tracer | None = getattr(scope["app"].state, "tracer", None)
+        leave = tracer.enter(at) if tracer is not None else None
         self.metrics.in_flight.inc()
         try:
             await self.app(scope, receive, send_with_id)
@@ -75,6 +74,8 @@ class Observer:
             await response(scope, receive, send_with_id)
         finally:
             self.metrics.in_flight.dec()
+            if leave is not None:
+                leave()
             self._record(scope, at, status or _CLIENT_GONE, time.perf_counter() - begun)
 
     def _record(self, scope: Scope, at: Trace, status: int, seconds: float) -> None:
@@ -85,27 +86,28 @@ class Observer:
         if tracer is not None:
             tracer.record(at, scope["method"], route, status, seconds)
         client = scope.get("client")
-        _access.log(
+        access(
             logging.DEBUG if route in _QUIET else logging.INFO,
-            "%s %s %s",
-            scope["method"],
-            scope["path"],
-            status,
-            extra={
-                "method": scope["method"],
-                "path": scope["path"],
-                "route": route,
-                "status": status,
-                "duration_ms": round(seconds * 1000, 2),
-                "client": client[0] if client else "",
-            },
+            f"{scope['method']} {scope['path']} {status}",
+            method=scope["method"],
+            path=scope["path"],
+            route=route,
+            status=status,
+            duration_ms=round(seconds * 1000, 2),
+            client=client[0] if client else "",
         )
 
 
-def _request_id(headers: Headers) -> str:
-    """Return the proxy's id of the request if it is one, else a new one."""
-    given = headers.get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+def _identity(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, Trace]:
+    """Return the proxy's id of the request if it is one, else a new one, and where it is in a trace."""
+    given = dict.fromkeys((b"x-request-id", b"traceparent"), b"")
+    for name, value in headers:
+        if name in given and not given[name]:
+            given[name] = value
+    request_id = given[b"x-request-id"].decode("latin-1")
+    if not _REQUEST_ID.fullmatch(request_id):
+        request_id = secrets.token_hex(16)
+    return request_id, trace(given[b"traceparent"].decode("latin-1"), request_id)
 
 
 class BodyLimit:

@@ -19,6 +19,11 @@ from catalog.logs import current_request_id
 
 MEDIA_TYPE = "application/problem+json"
 
+INVALID_KIND, INVALID_TITLE = "urn:problem-type:catalog:invalid-request", "The request is not valid"
+UNAVAILABLE_KIND = "urn:problem-type:catalog:database-unavailable"
+UNAVAILABLE_TITLE = "The database does not answer"
+UNAVAILABLE_DETAIL = "The database does not answer at the moment."
+
 _log = logging.getLogger(__name__)
 
 
@@ -47,6 +52,8 @@ class ApiError(Exception):
     status = HTTPStatus.BAD_REQUEST
     kind = "about:blank"
     title: str | None = None
+    # Of its detail, for the description.
+    example = ""
     errors: Sequence[Fault] | None = None
     extra: Mapping[str, Any] = MappingProxyType({})
 
@@ -81,15 +88,42 @@ def problem(
     return Response(json.dumps(body), status, headers=headers, media_type=MEDIA_TYPE)
 
 
-def describe(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI entries of problems that an operation may answer with."""
-    return {
-        status: {
-            "description": HTTPStatus(status).phrase,
-            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        }
-        for status in statuses
-    }
+# What any operation may answer: kind, title and an example of each.
+_GENERAL: dict[int, tuple[str, str | None, str]] = {
+    400: ("about:blank", None, "There was an error parsing the body"),
+    413: ("about:blank", None, "A request body may have 1000000 bytes here."),
+    415: ("about:blank", None, "Send JSON, with `Content-Type: application/json`."),
+    422: (INVALID_KIND, INVALID_TITLE, 'body/price: write it as a string, like "12.50"'),
+    500: ("about:blank", None, "An unknown error; it is in the log under 4bf92f3577b34da6a3ce929d0e0e4736."),
+    503: (UNAVAILABLE_KIND, UNAVAILABLE_TITLE, UNAVAILABLE_DETAIL),
+}
+
+
+def describe(*errors: int | type[ApiError]) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI entries of problems that an operation may answer with, with an example of each."""
+    described: dict[int | str, dict[str, Any]] = {}
+    for error in errors:
+        if isinstance(error, int):
+            status, (kind, title, detail) = error, _GENERAL[error]
+        else:
+            status, kind, title, detail = int(error.status), error.kind, error.title, error.example
+        phrase = HTTPStatus(status).phrase
+        entry = described.setdefault(
+            status,
+            {
+                "description": phrase,
+                "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": {}}},
+            },
+        )
+        name = kind.rpartition(":")[2] if kind != "about:blank" else "error"
+        value: dict[str, Any] = {"type": kind, "title": title or phrase, "status": status, "detail": detail}
+        value["request_id"] = "4bf92f3577b34da6a3ce929d0e0e4736"
+        if status == HTTPStatus.UNPROCESSABLE_ENTITY:
+            where, _, said = detail.partition(": ")
+            place, _, field = where.partition("/")
+            value["errors"] = [{"where": place, "field": f"/{field}", "detail": said}]
+        entry["content"][MEDIA_TYPE]["examples"][name] = {"summary": value["title"], "value": value}
+    return described
 
 
 def install(app: FastAPI) -> None:
@@ -135,8 +169,8 @@ async def _validation(request: Request, error: Exception) -> Response:
     return problem(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "; ".join(f"{fault.where}{fault.field}: {fault.detail}" for fault in faults),
-        kind="urn:problem-type:catalog:invalid-request",
-        title="The request is not valid",
+        kind=INVALID_KIND,
+        title=INVALID_TITLE,
         errors=faults,
     )
 
@@ -151,8 +185,8 @@ async def _unavailable(request: Request, error: Exception) -> Response:
     _log.warning("the database did not answer: %s", " ".join(str(cause).split()))
     return problem(
         HTTPStatus.SERVICE_UNAVAILABLE,
-        "The database does not answer at the moment.",
-        kind="urn:problem-type:catalog:database-unavailable",
-        title="The database does not answer",
+        UNAVAILABLE_DETAIL,
+        kind=UNAVAILABLE_KIND,
+        title=UNAVAILABLE_TITLE,
         headers={"Retry-After": "2"},
     )

@@ -28,6 +28,7 @@ class KeyNeededError(ApiError):
     status = HTTPStatus.UNAUTHORIZED
     kind = "urn:problem-type:catalog:key-needed"
     title = "A key is needed"
+    example = "Send `Authorization: Bearer <key>` with a key that this server knows."
 
 
 def digest(key: str) -> str:
@@ -48,12 +49,9 @@ async def _writer(
     settings: Settings = request.app.state.settings
     writer = writer_of(settings.api_keys, credentials.credentials) if credentials else None
     if writer is None:
-        raise KeyNeededError(
-            "Send `Authorization: Bearer <key>` with a key that this server knows.",
-            {"WWW-Authenticate": "Bearer"},
-        )
+        raise KeyNeededError(KeyNeededError.example, {"WWW-Authenticate": "Bearer"})
     limit: WriteLimit = request.app.state.write_limit
-    allowance = limit.take(writer)
+    allowance = await limit.take(writer)
     # With every answer from here on, be it an error.
     request.scope[EXTRA_HEADERS] = allowance.headers()
     if allowance.used > allowance.limit:

@@ -107,7 +107,7 @@ class Settings(BaseSettings):
         6000,
         ge=1,
         le=1_000_000_000,
-        description="Writes a minute that a worker takes of a key; more is 429.",
+        description="Writes a minute that all workers together take of a key; more is 429.",
     )
     drain_delay: float = Field(
         0,

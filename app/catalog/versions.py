@@ -13,8 +13,8 @@ from sqlalchemy import ColumnElement, and_, delete, exists, false, or_, select, 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from catalog.cache import Entry
-from catalog.database import Versioned
 from catalog.problems import ApiError
+from catalog.tables import Versioned
 
 Row = TypeVar("Row", bound=Versioned)
 
@@ -31,11 +31,10 @@ class PreconditionRequiredError(ApiError):
     status = HTTPStatus.PRECONDITION_REQUIRED
     kind = "urn:problem-type:catalog:precondition-required"
     title = "Say which version is to be changed"
+    example = "Send `If-Match` with the `ETag` that was read, or `If-Match: *` for whatever is there."
 
     def __init__(self) -> None:
-        super().__init__(
-            "Send `If-Match` with the `ETag` that was read, or `If-Match: *` for whatever is there."
-        )
+        super().__init__(self.example)
 
 
 class PreconditionFailedError(ApiError):
@@ -44,11 +43,31 @@ class PreconditionFailedError(ApiError):
     status = HTTPStatus.PRECONDITION_FAILED
     kind = "urn:problem-type:catalog:changed-meanwhile"
     title = "It was changed meanwhile"
+    example = "It is not the version that `If-Match` names any more: read it again, and decide anew."
 
     def __init__(self) -> None:
-        super().__init__(
-            "It is not the version that `If-Match` names any more: read it again, and decide anew."
-        )
+        super().__init__(self.example)
+
+
+def _header(description: str, example: str) -> dict[str, Any]:
+    return {"description": description, "schema": {"type": "string"}, "example": example}
+
+
+_TAG_HEADER = {"ETag": _header("Which version it is.", '"1-644fa0c1d2e80"')}
+_CACHE_HEADER = {"Cache-Control": _header("Who may keep it, for how long.", "public, no-cache")}
+# For the description: the headers of answers that have a version.
+VERSIONED: dict[int | str, dict[str, Any]] = {200: {"headers": _TAG_HEADER}}
+CREATED: dict[int | str, dict[str, Any]] = {
+    201: {"headers": _TAG_HEADER | {"Location": _header("Where it is.", "/products/7")}}
+}
+READ: dict[int | str, dict[str, Any]] = {
+    200: {
+        "headers": _TAG_HEADER
+        | _CACHE_HEADER
+        | {"Link": _header("The next page of a list, if there is one.", '</products?cursor=…>; rel="next"')}
+    },
+    304: {"description": "The client has it.", "headers": _TAG_HEADER | _CACHE_HEADER},
+}
 
 
 class Version(NamedTuple):

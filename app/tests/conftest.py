@@ -98,7 +98,7 @@ def empty_database(request: pytest.FixtureRequest, kind: str) -> str:
     url: str = request.getfixturevalue("migrated_postgresql")
     server: PostgreSQL = request.getfixturevalue("server")
     with server.connect("catalog") as connection:
-        connection.execute("TRUNCATE products, categories RESTART IDENTITY")
+        connection.execute("TRUNCATE products, categories, feed, write_counts RESTART IDENTITY")
     return url
 
 

@@ -19,7 +19,7 @@ import httpx
 import psycopg
 
 APP = Path(__file__).parent.parent
-_WAIT = 30
+_WAIT = 60
 # Who may write, where it is not said otherwise.
 KEY = "the-key-of-the-tests"
 BEARER = {"Authorization": f"Bearer {KEY}"}
@@ -301,7 +301,12 @@ class Gunicorn:
 
 @contextlib.contextmanager
 def gunicorn(
-    environment: Mapping[str, str], workers: int = 2, *, tcp: bool = False, preload: bool = False
+    environment: Mapping[str, str],
+    workers: int = 2,
+    *,
+    tcp: bool = False,
+    preload: bool = False,
+    module: str = "catalog.main:create_app()",
 ) -> Iterator[Gunicorn]:
     """Start the application and wait until it is ready; end it with everything it started."""
     directory = Path(tempfile.mkdtemp(prefix="catalog-"))
@@ -320,7 +325,7 @@ def gunicorn(
         *("--worker-class", "uvicorn_worker.UvicornWorker", "--workers", str(workers)),
         *("--bind", f"127.0.0.1:{port}" if tcp else f"unix:{directory}/app.sock"),
         *(["--preload"] if preload else []),
-        "catalog.main:create_app()",
+        module,
     ]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("CATALOG_")}
     keys = f"tests:{hashlib.sha256(KEY.encode()).hexdigest()}"

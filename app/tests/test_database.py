@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from catalog.database import UtcDateTime, libpq_parameters
+from catalog.database import libpq_parameters
 from catalog.products.models import Money
 from catalog.settings import Settings, load_settings
+from catalog.tables import UtcDateTime
 from tests.conftest import running
 from tests.servers import PostgreSQL, wait_for
 

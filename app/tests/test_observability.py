@@ -5,7 +5,8 @@ import gzip
 import json
 import logging
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Literal
@@ -13,6 +14,8 @@ from typing import Literal
 import httpx
 import pytest
 from fastapi.responses import StreamingResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from catalog import logs
 from catalog.main import create_app
@@ -171,9 +174,10 @@ async def test_a_trace_goes_on(
     assert line["trace_id"] == trace_id
 
 
-async def test_spans_go_to_a_collector_that_is_named(sqlite_url: str) -> None:
-    """One per request, with its route and status, as a child of the caller's; none that nobody wants."""
-    received: list[bytes] = []
+@contextmanager
+def _collector() -> Iterator[tuple[str, list[Span]]]:
+    """Run a collector; yield its address, and the spans that it gets."""
+    spans: list[Span] = []
 
     class Collector(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -181,7 +185,10 @@ async def test_spans_go_to_a_collector_that_is_named(sqlite_url: str) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if self.headers.get("Content-Encoding") == "gzip":
                 body = gzip.decompress(body)
-            received.append(body)
+            for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+                assert b"r9" in resource.resource.SerializeToString()
+                for scope in resource.scope_spans:
+                    spans.extend(scope.spans)
             self.send_response(200)
             self.end_headers()
 
@@ -192,20 +199,47 @@ async def test_spans_go_to_a_collector_that_is_named(sqlite_url: str) -> None:
     thread = Thread(target=collector.serve_forever)
     thread.start()
     try:
-        endpoint = f"http://127.0.0.1:{collector.server_port}/"
-        async with running(Settings(database_url=sqlite_url, otlp_endpoint=endpoint, release="r9")) as client:
-            await client.get("/products/7", headers={"traceparent": f"00-{TRACE}-{SPAN}-01"})
-            await client.get("/version", headers={"traceparent": f"00-{TRACE}-{SPAN}-00"})
+        yield f"http://127.0.0.1:{collector.server_port}/", spans
     finally:
         collector.shutdown()
         thread.join()
         collector.server_close()
-    sent = b"".join(received)
-    assert b"GET /products/{product_id}" in sent
-    assert bytes.fromhex(TRACE) in sent
-    assert bytes.fromhex(SPAN) in sent
-    assert b"r9" in sent
-    assert b"/version" not in sent
+
+
+async def test_spans_go_to_a_collector_that_is_named(database_url: str) -> None:
+    """One per request, as a child of the caller's, and one per statement below it; none that nobody wants."""
+    with _collector() as (endpoint, spans):
+        settings = Settings(database_url=database_url, otlp_endpoint=endpoint, release="r9")
+        async with running(settings) as client:
+            wanted = {"traceparent": f"00-{TRACE}-{SPAN}-01"}
+            answer = await client.get("/products/7", headers=wanted)
+            await client.get("/products/8", headers={"traceparent": f"00-{TRACE}-{SPAN}-00"})
+            await client.get("/version", headers={"traceparent": f"00-{TRACE}-{SPAN}-00"})
+    requests = [span for span in spans if span.kind == Span.SPAN_KIND_SERVER]
+    assert [span.name for span in requests] == ["GET /products/{product_id}"]
+    assert requests[0].trace_id == bytes.fromhex(TRACE)
+    assert requests[0].parent_span_id == bytes.fromhex(SPAN)
+    assert requests[0].span_id.hex() == answer.headers["traceparent"].split("-")[2]
+    statements = [span for span in spans if span.name.startswith("SELECT")]
+    assert len(statements) == 1
+    assert statements[0].parent_span_id == requests[0].span_id
+    said = statements[0].SerializeToString()
+    assert b"FROM products" in said
+    # The statement, and not what was asked for with it.
+    assert b"products.id = 7" not in said
+    # Nothing of what no request has asked, as the feed does; nor of a request that nobody wants recorded.
+    assert {span.trace_id for span in spans} == {bytes.fromhex(TRACE)}
+    assert {span.parent_span_id for span in spans if span is not requests[0]} == {requests[0].span_id}
+
+
+async def test_without_a_collector_statements_cost_nothing(sqlite_url: str) -> None:
+    """Nothing listens to the engine but what SQLite needs."""
+    async with running(Settings(database_url=sqlite_url)) as client:
+        transport = client._transport
+        assert isinstance(transport, httpx.ASGITransport)
+        engine = transport.app.state.database.engine.sync_engine  # type: ignore[attr-defined]
+        assert not engine.dispatch.before_cursor_execute
+        assert not engine.dispatch.after_cursor_execute
 
 
 async def test_what_no_request_sees_is_measured(client: httpx.AsyncClient) -> None:

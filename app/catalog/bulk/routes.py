@@ -19,13 +19,14 @@ from starlette.exceptions import HTTPException
 
 from catalog.bulk import store as bulk
 from catalog.bulk.rows import BATCH, COLUMNS, MAX_FAULTS, Faults, LineFault, Row, batches
-from catalog.changes import Change, notify
+from catalog.changes import Change, record
 from catalog.database import Database, announce
+from catalog.limits import TooManyWritesError
 from catalog.problems import MEDIA_TYPE, ApiError, Problem, describe
 from catalog.products import store as products
 from catalog.products.models import Product
 from catalog.products.schemas import Filters
-from catalog.security import Writer
+from catalog.security import KeyNeededError, Writer
 from catalog.settings import Settings
 from catalog.strict import StrictRoute
 
@@ -47,16 +48,6 @@ _FILE: dict[str, Any] = {
 }
 
 
-_REFUSAL: dict[str, Any] = {
-    "description": "Bad lines, or another bad request.",
-    "content": {
-        MEDIA_TYPE: {
-            "schema": {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("Refusal", "Problem")]}
-        }
-    },
-}
-
-
 class ImportParameters(BaseModel):
     """How a file is taken."""
 
@@ -70,8 +61,8 @@ class ImportParameters(BaseModel):
 class Imported(BaseModel):
     """What an import has done."""
 
-    created: int
-    replaced: int
+    created: int = Field(examples=[98])
+    replaced: int = Field(examples=[2])
 
 
 class Refusal(Problem):
@@ -89,6 +80,7 @@ class ImportRefusedError(ApiError):
     status = HTTPStatus.UNPROCESSABLE_ENTITY
     kind = "urn:problem-type:catalog:import-refused"
     title = "Nothing was imported"
+    example = "2 lines are bad, and nothing was written."
 
     def __init__(self, faults: Faults) -> None:
         super().__init__(f"{faults.total} lines are bad, and nothing was written.")
@@ -102,15 +94,37 @@ class ChangedMeanwhileError(ApiError):
     status = HTTPStatus.CONFLICT
     kind = "urn:problem-type:catalog:import-raced"
     title = "Nothing was imported"
+    example = "A product or category of the file was changed at the same time: try again."
 
     def __init__(self) -> None:
-        super().__init__("A product or category of the file was changed at the same time: try again.")
+        super().__init__(self.example)
+
+
+_REFUSALS = describe(422, ImportRefusedError)[422]
+_REFUSAL: dict[str, Any] = {
+    "description": "Bad lines, or another bad request.",
+    "content": {
+        MEDIA_TYPE: {
+            "schema": {
+                "anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("Refusal", "Problem")]
+            },
+            "examples": _REFUSALS["content"][MEDIA_TYPE]["examples"],
+        }
+    },
+}
+_BAD_LINES = _REFUSAL["content"][MEDIA_TYPE]["examples"]["import-refused"]["value"]
+_BAD_LINES["errors"] = [
+    {"line": 3, "where": "body", "field": "/sku", "detail": "the file has it already, in line 2"},
+    {"line": 7, "where": "body", "field": "/category", "detail": "there is no category mugs"},
+]
+_BAD_LINES["errors_total"] = 2
 
 
 @router.post(
     "/import/products",
     summary="Import products",
-    responses=describe(400, 401, 409, 413, 415, 429) | {422: _REFUSAL},
+    responses=describe(400, KeyNeededError, ChangedMeanwhileError, 413, 415, TooManyWritesError)
+    | {422: _REFUSAL},
     openapi_extra={"requestBody": _FILE},
 )
 async def import_products(
@@ -157,7 +171,7 @@ async def _import(state: State, file: IO[bytes], media_type: str, parameters: Im
             raise ChangedMeanwhileError from error
         await bulk.drop(connection)
         changes = [Change(what="import", action="imported")] if written else []
-        await notify(connection, changes)
+        await record(connection, changes)
     await announce(state, changes)
     return Imported(created=written - replaced, replaced=replaced)
 
@@ -175,7 +189,7 @@ class ExportParameters(Filters):
     responses={
         200: {
             "description": "What an import takes.",
-            "content": {_CSV: {"schema": {"type": "string"}}, _JSON_LINES: {"schema": {"type": "string"}}},
+            "content": _FILE["content"],
         }
     },
 )

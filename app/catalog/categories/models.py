@@ -3,7 +3,7 @@
 from sqlalchemy import String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from catalog.database import Base, Versioned
+from catalog.tables import Base, Versioned
 
 
 class Category(Versioned, Base):

@@ -18,17 +18,30 @@ from catalog.categories.schemas import (
 )
 from catalog.changes import Change, note
 from catalog.database import ReadSession, Session
+from catalog.limits import TooManyWritesError
 from catalog.problems import describe
-from catalog.security import Writer
+from catalog.security import KeyNeededError, Writer
 from catalog.strict import StrictRoute
-from catalog.versions import Expected, IfNoneMatch, answer, etag, etag_of
+from catalog.versions import (
+    CREATED,
+    READ,
+    VERSIONED,
+    Expected,
+    IfNoneMatch,
+    PreconditionFailedError,
+    PreconditionRequiredError,
+    answer,
+    etag,
+    etag_of,
+)
 
 router = APIRouter(
     prefix="/categories", tags=["categories"], responses=describe(422, 503), route_class=StrictRoute
 )
-_WRITE = describe(400, 401, 413, 415, 429)
-_READ: dict[int | str, dict[str, object]] = {304: {"description": "The client has it."}}
-_CHANGE = _WRITE | describe(404, 412, 428)
+_MAY = (KeyNeededError, TooManyWritesError)
+_SENT = (400, 413, 415)
+_ONE = (store.NoSuchCategoryError, PreconditionFailedError, PreconditionRequiredError)
+_CHANGE = describe(*_MAY, *_SENT, *_ONE) | VERSIONED
 
 
 @router.post(
@@ -36,7 +49,7 @@ _CHANGE = _WRITE | describe(404, 412, 428)
     summary="Add a category",
     status_code=status.HTTP_201_CREATED,
     response_model=CategoryOut,
-    responses=_WRITE | describe(409),
+    responses=describe(*_MAY, *_SENT, store.SlugTakenError) | CREATED,
 )
 async def create(writer: Writer, session: Session, category: NewCategory, response: Response) -> Category:
     """Add a category; `Location` says where it is."""
@@ -47,7 +60,7 @@ async def create(writer: Writer, session: Session, category: NewCategory, respon
     return created
 
 
-@router.get("", summary="List categories", response_model=CategoryPage, responses=_READ)
+@router.get("", summary="List categories", response_model=CategoryPage, responses=READ)
 async def list_categories(
     request: Request,
     session: ReadSession,
@@ -65,7 +78,12 @@ async def list_categories(
     return answer(entry, if_none_match, request.app.state.settings.max_age)
 
 
-@router.get("/{slug}", summary="Read a category", response_model=CategoryOut, responses=_READ | describe(404))
+@router.get(
+    "/{slug}",
+    summary="Read a category",
+    response_model=CategoryOut,
+    responses=READ | describe(store.NoSuchCategoryError),
+)
 async def read(
     request: Request, session: ReadSession, slug: Slug, if_none_match: IfNoneMatch = None
 ) -> Response:
@@ -115,7 +133,7 @@ async def _change(
     summary="Delete a category",
     status_code=status.HTTP_204_NO_CONTENT,
     response_class=Response,
-    responses=describe(401, 404, 409, 412, 428, 429),
+    responses=describe(*_MAY, *_ONE, store.CategoryInUseError),
 )
 async def delete(writer: Writer, session: Session, expected: Expected, slug: Slug) -> None:
     """Delete a category that no product is in; a second time it is 404."""

@@ -39,18 +39,22 @@ class CategoryOut(BaseModel):
 
     model_config = ConfigDict(from_attributes=True)
 
-    slug: str
-    name: str
-    description: str
-    created_at: datetime
-    updated_at: datetime
+    slug: str = Field(examples=["mugs"])
+    name: str = Field(examples=["Mugs"])
+    description: str = Field(examples=["To drink from."])
+    created_at: datetime = Field(examples=["2026-11-21T22:10:00Z"])
+    updated_at: datetime = Field(examples=["2026-11-21T22:10:00Z"])
 
 
 class CategoryPage(BaseModel):
     """Some categories, and how to get those after them."""
 
     items: list[CategoryOut]
-    next: str | None = Field(None, description="Path of the next page; null on the last one.")
+    next: str | None = Field(
+        None,
+        description="Path of the next page; null on the last one.",
+        examples=["/categories?limit=1&after=mugs"],
+    )
 
 
 class CategoryParameters(BaseModel):

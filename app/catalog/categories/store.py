@@ -20,6 +20,7 @@ class NoSuchCategoryError(ApiError):
     status = HTTPStatus.NOT_FOUND
     kind = "urn:problem-type:catalog:no-such-category"
     title = "No such category"
+    example = "There is no category mugs."
 
     def __init__(self, slug: str) -> None:
         super().__init__(f"There is no category {slug}.")
@@ -31,6 +32,7 @@ class SlugTakenError(ApiError):
     status = HTTPStatus.CONFLICT
     kind = "urn:problem-type:catalog:slug-taken"
     title = "The slug is taken"
+    example = "Another category has the slug mugs."
 
     def __init__(self, slug: str) -> None:
         super().__init__(f"Another category has the slug {slug}.")
@@ -42,6 +44,7 @@ class CategoryInUseError(ApiError):
     status = HTTPStatus.CONFLICT
     kind = "urn:problem-type:catalog:category-in-use"
     title = "Products are in the category"
+    example = "There are products in mugs: move or delete them first."
 
     def __init__(self, slug: str) -> None:
         super().__init__(f"There are products in {slug}: move or delete them first.")

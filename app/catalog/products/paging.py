@@ -35,11 +35,10 @@ class BadCursorError(ApiError):
     status = HTTPStatus.NOT_FOUND
     kind = "urn:problem-type:catalog:bad-cursor"
     title = "There is no such page"
+    example = "query/cursor: use `next` of a page as it was given, or start again without a cursor."
 
     def __init__(self) -> None:
-        super().__init__(
-            "query/cursor: use `next` of a page as it was given, or start again without a cursor."
-        )
+        super().__init__(self.example)
 
 
 Position = tuple[Any, int]

@@ -8,6 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from catalog.cache import Entry
 from catalog.changes import Change, note
 from catalog.database import Session
+from catalog.kept import through_cache
+from catalog.limits import TooManyWritesError
 from catalog.problems import describe
 from catalog.products import paging, store
 from catalog.products.models import Product
@@ -19,16 +21,28 @@ from catalog.products.schemas import (
     ProductPage,
     ProductPatch,
 )
-from catalog.security import Writer
+from catalog.security import KeyNeededError, Writer
 from catalog.strict import StrictRoute
-from catalog.versions import Expected, IfNoneMatch, answer, etag, etag_of
+from catalog.versions import (
+    CREATED,
+    READ,
+    VERSIONED,
+    Expected,
+    IfNoneMatch,
+    PreconditionFailedError,
+    PreconditionRequiredError,
+    answer,
+    etag,
+    etag_of,
+)
 
 router = APIRouter(
     prefix="/products", tags=["products"], responses=describe(422, 503), route_class=StrictRoute
 )
-_WRITE = describe(400, 401, 409, 413, 415, 429)
-_CHANGE = _WRITE | describe(404, 412, 428)
-_READ: dict[int | str, dict[str, object]] = {304: {"description": "The client has it."}}
+_MAY = (KeyNeededError, TooManyWritesError)
+_SENT = (400, 413, 415, store.SkuTakenError, store.CategoryMissingError)
+_ONE = (store.NoSuchProductError, PreconditionFailedError, PreconditionRequiredError)
+_CHANGE = describe(*_MAY, *_SENT, *_ONE) | VERSIONED
 
 
 @router.post(
@@ -36,7 +50,7 @@ _READ: dict[int | str, dict[str, object]] = {304: {"description": "The client ha
     summary="Add a product",
     status_code=status.HTTP_201_CREATED,
     response_model=ProductOut,
-    responses=_WRITE,
+    responses=describe(*_MAY, *_SENT) | CREATED,
 )
 async def create(writer: Writer, session: Session, product: ProductIn, response: Response) -> Product:
     """Add a product; `Location` says where it is."""
@@ -47,7 +61,9 @@ async def create(writer: Writer, session: Session, product: ProductIn, response:
     return created
 
 
-@router.get("", summary="List products", response_model=ProductPage, responses=_READ | describe(404))
+@router.get(
+    "", summary="List products", response_model=ProductPage, responses=READ | describe(paging.BadCursorError)
+)
 async def list_products(
     request: Request, parameters: Annotated[ListParameters, Query()], if_none_match: IfNoneMatch = None
 ) -> Response:
@@ -58,9 +74,7 @@ async def list_products(
         async with state.database.readers() as session:
             return await _page(session, parameters)
 
-    # As it was asked for: another spelling of the same list is only made once more.
-    key = "products?" + request.scope["query_string"].decode("latin-1")
-    return answer(await state.cache.answer(key, make), if_none_match, state.settings.max_age)
+    return answer(await through_cache(request, make), if_none_match, state.settings.max_age)
 
 
 async def _page(session: AsyncSession, parameters: ListParameters) -> Entry:
@@ -75,7 +89,10 @@ async def _page(session: AsyncSession, parameters: ListParameters) -> Entry:
 
 
 @router.get(
-    "/{product_id}", summary="Read a product", response_model=ProductOut, responses=_READ | describe(404)
+    "/{product_id}",
+    summary="Read a product",
+    response_model=ProductOut,
+    responses=READ | describe(store.NoSuchProductError),
 )
 async def read(request: Request, product_id: ProductId, if_none_match: IfNoneMatch = None) -> Response:
     """One product."""
@@ -86,8 +103,7 @@ async def read(request: Request, product_id: ProductId, if_none_match: IfNoneMat
             product = await store.read(session, product_id)
         return Entry(ProductOut.model_validate(product).model_dump_json().encode(), etag(product))
 
-    entry = await state.cache.answer(f"product/{product_id}", make)
-    return answer(entry, if_none_match, state.settings.max_age)
+    return answer(await through_cache(request, make), if_none_match, state.settings.max_age)
 
 
 @router.put("/{product_id}", summary="Replace a product", response_model=ProductOut, responses=_CHANGE)
@@ -135,7 +151,7 @@ async def _change(
     summary="Delete a product",
     status_code=status.HTTP_204_NO_CONTENT,
     response_class=Response,
-    responses=describe(401, 404, 412, 428, 429),
+    responses=describe(*_MAY, *_ONE),
 )
 async def delete(writer: Writer, session: Session, expected: Expected, product_id: ProductId) -> None:
     """Delete a product; a second time it is 404."""

@@ -73,22 +73,26 @@ class ProductOut(BaseModel):
 
     model_config = ConfigDict(from_attributes=True)
 
-    id: int
-    sku: str
-    name: str
-    description: str
-    price: Decimal
-    currency: str
-    category: str | None
-    created_at: datetime
-    updated_at: datetime
+    id: int = Field(examples=[7])
+    sku: str = Field(examples=["MUG-BLUE-350"])
+    name: str = Field(examples=["Blue mug"])
+    description: str = Field(examples=["350 ml, dishwasher safe."])
+    price: Decimal = Field(examples=["12.50"])
+    currency: str = Field(examples=["EUR"])
+    category: str | None = Field(examples=["mugs"])
+    created_at: datetime = Field(examples=["2026-11-21T22:10:00Z"])
+    updated_at: datetime = Field(examples=["2026-11-21T22:10:00Z"])
 
 
 class ProductPage(BaseModel):
     """Some products, and how to get those after them."""
 
     items: list[ProductOut]
-    next: str | None = Field(None, description="Path of the next page; null on the last one.")
+    next: str | None = Field(
+        None,
+        description="Path of the next page; null on the last one.",
+        examples=["/products?limit=1&cursor=5WJ3mYk3Nzo"],
+    )
 
 
 _MOMENT = (

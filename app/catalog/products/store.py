@@ -5,13 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, insert, literal, or_, select, tuple_
+from sqlalchemy import ColumnElement, insert, literal, select, tuple_
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from catalog import versions
 from catalog.problems import ApiError
-from catalog.products.models import Product
+from catalog.products.models import SEARCHED, Product
 from catalog.products.paging import Position
 from catalog.products.schemas import Filters
 from catalog.versions import Version
@@ -23,6 +23,7 @@ class NoSuchProductError(ApiError):
     status = HTTPStatus.NOT_FOUND
     kind = "urn:problem-type:catalog:no-such-product"
     title = "No such product"
+    example = "There is no product 7."
 
     def __init__(self, product_id: int) -> None:
         super().__init__(f"There is no product {product_id}.")
@@ -34,6 +35,7 @@ class SkuTakenError(ApiError):
     status = HTTPStatus.CONFLICT
     kind = "urn:problem-type:catalog:sku-taken"
     title = "The SKU is taken"
+    example = "Another product has the SKU MUG-BLUE-350."
 
     def __init__(self, sku: str) -> None:
         super().__init__(f"Another product has the SKU {sku}.")
@@ -45,6 +47,7 @@ class CategoryMissingError(ApiError):
     status = HTTPStatus.CONFLICT
     kind = "urn:problem-type:catalog:no-such-category"
     title = "No such category"
+    example = "body/category: there is no category mugs; add it first."
 
     def __init__(self, slug: str) -> None:
         super().__init__(f"body/category: there is no category {slug}; add it first.")
@@ -96,8 +99,7 @@ def _conditions(filters: Filters) -> Iterator[ColumnElement[bool]]:
     for word in (filters.q or "").lower().split():
         # What LIKE would take for a wildcard is meant as it is written.
         pattern = "%" + re.sub(r"([\\%_])", r"\\\1", word) + "%"
-        texts = (Product.name, Product.description, Product.sku)
-        yield or_(*(func.lower(text).like(pattern, escape="\\") for text in texts))
+        yield SEARCHED.like(pattern, escape="\\")
     if filters.category is not None:
         yield Product.category == filters.category
     if filters.currency is not None:

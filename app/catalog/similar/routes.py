@@ -40,13 +40,16 @@ class NoModelError(ApiError):
     status = HTTPStatus.NOT_FOUND
     kind = "urn:problem-type:catalog:no-model"
     title = "No model is loaded"
+    example = "This server compares no products: CATALOG_SIMILAR_MEGABYTES is 0."
 
     def __init__(self) -> None:
-        super().__init__("This server compares no products: CATALOG_SIMILAR_MEGABYTES is 0.")
+        super().__init__(self.example)
 
 
 @router.get(
-    "/products/{product_id}/similar", summary="Find similar products", responses=describe(404, 422, 503)
+    "/products/{product_id}/similar",
+    summary="Find similar products",
+    responses=describe(NoModelError, store.NoSuchProductError, 422, 503),
 )
 async def similar(
     request: Request,
