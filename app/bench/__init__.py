@@ -1,0 +1,1 @@
+"""Figures of the application: how fast it answers, and what it takes."""
