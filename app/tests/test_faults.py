@@ -128,9 +128,9 @@ def _settled(app: Gunicorn) -> bool:
     return "\nhttp_requests_in_flight 1.0\n" in numbers and "\nfeeds 0.0\n" in numbers
 
 
-def _connections(server: PostgreSQL) -> int:
+def _connections(server: PostgreSQL, condition: str = "state <> 'idle'") -> int:
     with server.connect("catalog") as connection:
-        query = "SELECT count(*) FROM pg_stat_activity WHERE state <> 'idle' AND pid <> pg_backend_pid()"
+        query = f"SELECT count(*) FROM pg_stat_activity WHERE {condition} AND pid <> pg_backend_pid()"
         (count,) = connection.execute(query).fetchone() or (None,)
     assert isinstance(count, int)
     return count
@@ -198,7 +198,8 @@ def test_streams_in_flight_at_sigterm(app: Gunicorn, server: PostgreSQL) -> None
         with server.connect("catalog") as other, other.transaction():
             other.execute("LOCK TABLE products IN SHARE MODE")
             writing = threads.submit(write)
-            wait_for(lambda: _connections(server) > 1, "the import did not begin", app.output)
+            waits = "wait_event_type = 'Lock'"
+            wait_for(lambda: _connections(server, waits) == 1, "the import did not begin", app.output)
             app.process.terminate()
             wait_for(lambda: not app.listens(), "it still takes connections")
         assert len(exporting.result(30).splitlines()) == 20_001
