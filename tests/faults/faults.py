@@ -249,6 +249,7 @@ NOT_CAUSED = {
     "test_operations.py::test_a_run_that_hangs_can_be_replaced": ITS_OWN,
     "test_operations.py::test_a_batch_that_fails_takes_the_one_before_along": ITS_OWN,
     "test_operations.py::test_the_way_back_can_be_named_and_undone": ON_THE_CONTROLLER,
+    "test_operations.py::test_the_way_back_over_a_schema_is_asked_once_for_all_machines": ON_THE_CONTROLLER,
     "test_operations.py::test_an_application_is_taken_away_and_nothing_else": ON_THE_CONTROLLER,
     "test_operations.py::test_a_database_that_comes_late_is_no_crash_loop": ITS_OWN,
     "test_releases.py::test_every_kind_of_release_drops_nothing": NAIVE,

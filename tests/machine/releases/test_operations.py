@@ -294,6 +294,52 @@ def test_the_way_back_can_be_named_and_undone(fleet: Fleet) -> None:
     assert fleet.words() == {"newest"}
 
 
+REVISION = "/var/lib/probe/revision"
+
+
+def at_revision(code: int, declared: str) -> dict[str, Any]:
+    """Return what makes a release know so many revisions; the database is a file on the first machine."""
+    there = f"$(cat {REVISION})"
+    pending = f'if [ "{there}" -lt {code} ]; then echo "{code} {declared}"; fi'
+    ahead = f'if [ "{there}" -gt {code} ]; then echo "ahead {code}"; fi'
+    return {
+        "schema": {"current": f"cat {REVISION}", "pending": f"{pending}; {ahead}"},
+        "before_start": [f'[ "{there}" -ge {code} ] || echo {code} > {REVISION}'],
+    }
+
+
+@pytest.mark.full
+def test_the_way_back_over_a_schema_is_asked_once_for_all_machines(fleet: Fleet) -> None:
+    """Over a compatible revision both machines go back, over an incompatible one neither; none is downgraded.
+
+    Red when a rollback asks a machine that has no database, or moves one machine only, or any to code that
+    cannot run.
+    """
+    fleet.everywhere(f"rm -f {REVISION}")
+    fleet.root("web1", f"echo 1 > {REVISION}; chown {APP}: {REVISION}")
+    first = fleet.good_deploy("schema one", **at_revision(1, "compatible"))
+    fleet.good_deploy("schema two", **at_revision(2, "compatible"))
+    assert fleet.back("over a compatible revision").after == first
+    assert fleet.words() == {"schema one"}
+    assert fleet.root("web1", f"cat {REVISION}") == "2"
+    fleet.good_deploy("schema two", **at_revision(2, "compatible"))
+
+    three = fleet.variables("schema three", **at_revision(3, "incompatible"))
+    refused = fleet.lab.playbook("deploy", **three)
+    assert refused.returncode != 0
+    assert "there is no way back but a restore of the database" in words(refused.stdout), tasks(refused)
+    assert fleet.words() == {"schema two"}
+    assert fleet.root("web1", f"cat {REVISION}") == "2"
+
+    allowed = fleet.lab.playbook("deploy", **three, app_allow_incompatible_schema=True)
+    assert allowed.returncode == 0, tasks(allowed)
+    shut = fleet.lab.playbook("rollback", app=APP)
+    assert shut.returncode != 0
+    assert "the way back is a restore of the database" in words(shut.stdout), tasks(shut)
+    assert fleet.words() == {"schema three"}
+    assert fleet.everywhere(f"cat {REVISION} 2>/dev/null; true") == {"web1": "3", "web2": ""}
+
+
 # Removal
 
 OTHER = "visitor"
