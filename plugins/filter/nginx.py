@@ -17,6 +17,16 @@ _UPSTREAM = re.compile(r"unix:/[A-Za-z0-9._/@-]+|[A-Za-z0-9._-]+:[0-9]{1,5}|\[[0
 _SIZE = re.compile(r"[0-9]+[kKmMgG]?")
 _PATH = re.compile(r"(/[A-Za-z0-9._~-]+)+")
 _SWITCHES = ("websocket", "buffering", "metrics", "strip_path")
+# Somebody shows who they are, asks for a part or another protocol, or sends something along.
+_PAST = (
+    "http_authorization",
+    "http_x_api_key",
+    "http_range",
+    "http_upgrade",
+    "http_content_length",
+    "http_transfer_encoding",
+)
+_LINK = re.compile(r"unix:(/.+)/[^/]+")
 _MARK = re.compile(r"^#= (?P<name>[a-z0-9-]+)\n", re.MULTILINE)
 
 
@@ -48,7 +58,7 @@ def _complaint(site: Mapping[str, Any]) -> str | None:
         r"[1-9][0-9]{0,6}", str(site["read_timeout"])
     ):
         return f"read_timeout '{site['read_timeout']}' must be a number of seconds, like 60"
-    return _complaint_about_paths(site)
+    return _complaint_about_paths(site) or _complaint_about_cache(site)
 
 
 def _complaint_about_paths(site: Mapping[str, Any]) -> str | None:
@@ -64,6 +74,46 @@ def _complaint_about_paths(site: Mapping[str, Any]) -> str | None:
     return None
 
 
+def _complaint_about_cache(site: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with the micro-cache of a site."""
+    cache = site["cache"]
+    for key, smallest in (("seconds", 0), ("idle", 1)):
+        if isinstance(cache[key], bool) or not re.fullmatch(r"[0-9]{1,7}", str(cache[key])):
+            return f"cache.{key} '{cache[key]}' must be a number of seconds, like 10"
+        if int(cache[key]) < smallest:
+            return f"cache.{key} is {cache[key]}: use {smallest} or more"
+    if not _SIZE.fullmatch(str(cache["size"])) or not re.search(r"[1-9]", str(cache["size"])):
+        return f"cache.size '{cache['size']}' must be a size like '64m'"
+    for path in cache["paths"]:
+        if path != "/" and not _PATH.fullmatch(str(path)):
+            return f"path '{path}' of cache.paths must be like '/products'"
+    if boolean(cache["enabled"]) and not boolean(site["buffering"]):
+        return "cache.enabled needs `buffering: true`: what is passed on as it comes cannot be kept"
+    return None
+
+
+def _cache(site: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a site's micro-cache as the template prints them."""
+    cache = site["cache"]
+    link = _LINK.fullmatch(str(site["upstream"]))
+    return {
+        **cache,
+        **{switch: boolean(cache[switch]) for switch in ("enabled", "cookies")},
+        # Names of variables hold no `-`, and names of sites no `_`.
+        "word": str(site["name"]).replace("-", "_"),
+        # The directory of the socket is the link that a switch renames. An address has no release.
+        "link": link[1] if link else "",
+        "past": "".join(f"${name}" for name in _led_past(site)),
+    }
+
+
+def _led_past(site: Mapping[str, Any]) -> list[str]:
+    """Return the variables of which any that holds something leads a request past the micro-cache."""
+    beside = [f"cache_beside_{site['name'].replace('-', '_')}"] if site["cache"]["paths"] else []
+    cookie = [] if boolean(site["cache"]["cookies"]) else ["http_cookie"]
+    return [*beside, *cookie, *_PAST]
+
+
 def nginx_checked_sites(sites: list[Mapping[str, Any]], defaults: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the sites with every key set; raise one sentence about the first that Nginx could not serve.
 
@@ -73,6 +123,7 @@ def nginx_checked_sites(sites: list[Mapping[str, Any]], defaults: Mapping[str, A
     owner: dict[str, str] = {}
     for entry in sites:
         site = {"name": "", **defaults, **entry}
+        site["cache"] = {**defaults["cache"], **(entry.get("cache") or {})}
         complaint = _complaint(site)
         if complaint:
             raise AnsibleFilterError(f"nginx_sites, site '{site['name']}': {complaint}.")
@@ -85,7 +136,9 @@ def nginx_checked_sites(sites: list[Mapping[str, Any]], defaults: Mapping[str, A
                     f"nginx_sites: '{first}' and '{site['name']}' both want {server_name}; take it from one."
                 )
         # A `no` that came as text would count as true in a template.
-        complete.append(site | {switch: boolean(site[switch]) for switch in _SWITCHES})
+        complete.append(
+            site | {switch: boolean(site[switch]) for switch in _SWITCHES} | {"cache": _cache(site)}
+        )
     return complete
 
 
