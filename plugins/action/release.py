@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
 from ansible import constants
 from ansible.plugins.action import ActionBase
+from fastapi_metal.apps.cache import group, with_address
 from fastapi_metal.apps.specs import complete, plain
 from fastapi_metal.fleet.asking import left_out, on_behalf, patiently
 from fastapi_metal.source.snapshot import Seen, Snapshot, cache
@@ -125,7 +126,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
 
     def _request(self, app: dict[str, Any], args: dict[str, Any]) -> dict[str, Any]:
         """Return everything that the host must know."""
-        entry = complete(app["entry"])
+        entry = with_address(str(app["name"]), complete(app["entry"]), app["cache_url"])
         seen = self._seen(app, entry)
         plan = args.get("plan") or {}
         return {
@@ -134,6 +135,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
             "source": asdict(seen),
             "database_url": app["database_url"],
             "database_wait": app["database_wait"],
+            "cache_group": group(entry, app["cache_url"], app["cache_group"]),
             "python": app["python"],
             "socket_group": app["socket_group"],
             "minimum_free_disk": int(app["minimum_free_disk"]),

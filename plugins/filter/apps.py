@@ -72,16 +72,37 @@ def postgresql_databases(
     `clients` is `remote` as soon as the application runs on another machine too. That is known
     only with `groups` and `inventory_hostname`; without them this machine's groups decide.
     """
-    rows = []
-    for name, app in entries(apps, sorted(apps)):
-        if app["database"] != "postgresql":
-            continue
-        if groups is None:
-            local = runs_on(app, group_names)
-        else:
-            local = set(groups.get(app["hosts"], [])) <= {inventory_hostname}
-        rows.append({"name": name, "owner": name, "clients": "local" if local else "remote"})
-    return rows
+    return [
+        {"name": name, "owner": name, "clients": clients(app, group_names, groups, inventory_hostname)}
+        for name, app in entries(apps, sorted(apps))
+        if app["database"] == "postgresql"
+    ]
+
+
+def valkey_users(
+    apps: Apps,
+    group_names: list[str],
+    groups: Mapping[str, list[str]] | None = None,
+    inventory_hostname: str | None = None,
+) -> Rows:
+    """Return one user of the cache for each application that asks for it, as for databases."""
+    return [
+        {"name": name, "clients": clients(app, group_names, groups, inventory_hostname)}
+        for name, app in entries(apps, sorted(apps))
+        if app["cache"] == "valkey"
+    ]
+
+
+def clients(
+    app: Mapping[str, Any],
+    group_names: list[str],
+    groups: Mapping[str, list[str]] | None,
+    inventory_hostname: str | None,
+) -> str:
+    """Tell whether an application is on this machine alone, or on another one too."""
+    if groups is None:
+        return "local" if runs_on(app, group_names) else "remote"
+    return "local" if set(groups.get(app["hosts"], [])) <= {inventory_hostname} else "remote"
 
 
 def prometheus_app_targets(apps: Apps, group_names: list[str], listen: str = "127.0.0.1:9145") -> Rows:
@@ -112,4 +133,5 @@ class FilterModule:
             "nginx_sites": nginx_sites,
             "postgresql_databases": postgresql_databases,
             "prometheus_app_targets": prometheus_app_targets,
+            "valkey_users": valkey_users,
         }

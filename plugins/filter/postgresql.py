@@ -54,20 +54,6 @@ def postgresql_network(network: str) -> str:
         ) from error
 
 
-def postgresql_alt_names(names: list[str]) -> str:
-    """Return names and addresses as the value of a certificate's subjectAltName."""
-    return ",".join(f"{_kind(name)}:{name}" for name in dict.fromkeys(names))
-
-
-def _kind(name: str) -> str:
-    """Return how a certificate calls this sort of name."""
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return "DNS"
-    return "IP"
-
-
 def postgresql_literal(value: Any) -> str:
     """Return a value as postgresql.conf wants it."""
     if isinstance(value, bool):
@@ -86,7 +72,6 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by the name that templates use."""
         return {
-            "postgresql_alt_names": postgresql_alt_names,
             "postgresql_literal": postgresql_literal,
             "postgresql_network": postgresql_network,
             "postgresql_passwords": postgresql_passwords,

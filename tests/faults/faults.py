@@ -190,6 +190,13 @@ FAULTS = [
         undo=f"rm {TEMPLATE_FAULT}; systemctl daemon-reload",
     ),
     Fault(
+        "cache that refuses the application",
+        "test_recovery.py::test_a_cache_that_is_down_costs_time_alone",
+        r"waited 10 s in vain: the cache",
+        cause="cache-cli acl deluser catalog",
+        undo="cache-cli acl load",
+    ),
+    Fault(
         "service without Restart=",
         "test_recovery.py::test_a_killed_service_comes_back[nginx]",
         r"waited 30 s in vain: nginx back",

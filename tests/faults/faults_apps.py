@@ -3,8 +3,10 @@
 from faults import RELOAD_NGINX, Fault, drop_in, edited
 
 MIRROR_SITE = "/etc/nginx/sites-enabled/mirror.conf"
+RIGHT_SITE = "/etc/nginx/sites-enabled/right.conf"
 PREFIX_SITE = "/etc/nginx/sites-enabled/prefix.conf"
 MIRROR_FAULT = "/run/systemd/system/mirror@.service.d/zz-fault.conf"
+VALKEY_FAULT = "/run/systemd/system/valkey-server.service.d/zz-fault.conf"
 # What runs keeps the environment that it was started with. systemd holds the socket meanwhile.
 RESTART_MIRROR = "systemctl restart mirror@$(basename $(readlink /srv/mirror/current)).service"
 
@@ -63,5 +65,81 @@ FAULTS_APPS = [
         r"assert not \{'VALUE_2'",
         cause=f"{drop_in(MIRROR_FAULT, 'UnsetEnvironment=VALUE_2')}\n{RESTART_MIRROR}",
         undo=f"rm {MIRROR_FAULT}; systemctl daemon-reload; {RESTART_MIRROR}",
+    ),
+    Fault(
+        "a user with everybody's keys",
+        "apps/test_cache.py::test_an_application_has_a_cache_of_its_own",
+        r"AssertionError: \('GET', 'right:secret'\)",
+        # Deployed by then, so that nothing loads the users anew.
+        cause="cache-cli acl setuser left allkeys +@all",
+        undo="cache-cli acl load",
+    ),
+    Fault(
+        "socket open to all",
+        "apps/test_cache.py::test_an_application_has_a_cache_of_its_own",
+        r"assert 'Permission denied' in",
+        cause="chmod 755 /run/valkey; chmod 777 /run/valkey/valkey.sock",
+        undo="chmod 750 /run/valkey; chmod 770 /run/valkey/valkey.sock",
+    ),
+    Fault(
+        "users readable for all",
+        "apps/test_cache.py::test_the_address_is_a_secret",
+        r"metal\.acl.* == ''",
+        cause="chmod 444 /etc/valkey/fastapi-metal.acl",
+        undo="chmod 400 /etc/valkey/fastapi-metal.acl",
+    ),
+    Fault(
+        "full and lets nothing go",
+        "apps/test_cache.py::test_a_full_cache_lets_go_of_the_old",
+        r"OOM command not allowed",
+        cause="cache-cli config set maxmemory-policy noeviction",
+        undo="cache-cli config set maxmemory-policy allkeys-lru",
+    ),
+    Fault(
+        "cache without Restart=",
+        "apps/test_cache.py::test_a_killed_cache_comes_back_empty",
+        r"waited 20 s in vain: the cache again",
+        cause=drop_in(VALKEY_FAULT, "Restart=no"),
+        undo=f"rm {VALKEY_FAULT}; systemctl daemon-reload; systemctl restart valkey-server",
+    ),
+    edited(
+        "micro-cache switched off",
+        "apps/test_cache.py::test_what_is_public_is_kept",
+        r"assert \['', '', ''\] == \['MISS', 'HIT', 'HIT'\]",
+        RIGHT_SITE,
+        "s|proxy_cache .cache_zone_right;|proxy_cache off;|",
+        RELOAD_NGINX,
+    ),
+    edited(
+        "cookies not led past the micro-cache",
+        "apps/test_cache.py::test_what_is_private_is_never_kept",
+        r"Cookie",
+        RIGHT_SITE,
+        "s|\\$http_cookie||",
+        RELOAD_NGINX,
+    ),
+    edited(
+        "micro-cache without a lock",
+        "apps/test_cache.py::test_many_who_ask_at_once_are_one_request",
+        r"== \{1\}",
+        RIGHT_SITE,
+        "s|proxy_cache_lock on;|proxy_cache_lock off;|",
+        RELOAD_NGINX,
+    ),
+    edited(
+        "nothing shown while it is renewed",
+        "apps/test_cache.py::test_what_is_too_old_is_shown_while_it_is_renewed",
+        r"\) < 0\.9",
+        RIGHT_SITE,
+        "/proxy_cache_use_stale/d; /proxy_cache_background_update/d",
+        RELOAD_NGINX,
+    ),
+    edited(
+        "key without the release",
+        "apps/test_cache.py::test_a_release_shows_nothing_of_the_one_before",
+        r"assert \{'20",
+        RIGHT_SITE,
+        's|proxy_cache_key ".cache_release |proxy_cache_key "|',
+        RELOAD_NGINX,
     ),
 ]

@@ -52,12 +52,18 @@ class Site:
     address: str
     authority: Path
 
-    def request(self, method: str, path: str, document: Any = None, timeout: float = 15) -> Answer:
-        """Send one request; `OSError` (also of TLS) or `HTTPException` when no answer comes."""
+    def request(
+        self, method: str, path: str, document: Any = None, timeout: float = 15, **more: str
+    ) -> Answer:
+        """Send one request; `OSError` (also of TLS) or `HTTPException` when no answer comes.
+
+        More headers come by their name, with `_` for `-`.
+        """
         context = ssl.create_default_context(cafile=str(self.authority))
         connection = _Connection(self.domain, self.address, context, timeout)
         body = None if document is None else json.dumps(document)
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {WRITE_KEY}"} if body else {}
+        headers |= {name.replace("_", "-"): value for name, value in more.items()}
         try:
             connection.request(method, path, body, headers)
             response = connection.getresponse()
@@ -66,9 +72,9 @@ class Site:
         finally:
             connection.close()
 
-    def get(self, path: str) -> Answer:
+    def get(self, path: str, **headers: str) -> Answer:
         """Ask for a path."""
-        return self.request("GET", path)
+        return self.request("GET", path, None, 15, **headers)
 
     def is_well(self, path: str = "/health/ready") -> bool:
         """Tell whether the path answers 200."""

@@ -21,6 +21,10 @@ ANSWERS = {
 }
 
 
+# Debian 12 has Redis.
+CACHES = "'valkey-server.service' 'redis-server.service'"
+
+
 def instance(host: Host) -> str:
     """Return the unit of the release that is live."""
     release = host.check_output("basename $(readlink /srv/catalog/current)")
@@ -114,3 +118,31 @@ def test_a_killed_service_comes_back(host: Host, site: Site, name: str) -> None:
     wait_until("the application well", site.is_well)
     if name == "postgresql":
         assert writes(site), "the application is ready, but a write fails"
+
+
+def cache(site: Site) -> str:
+    """Return what the application says of its cache."""
+    return str(site.get("/health/ready").json()["cache"])
+
+
+def test_a_cache_that_is_down_costs_time_alone(host: Host, site: Site) -> None:
+    """The catalogue keeps its lists there; without it every request is answered, and it finds it again.
+
+    Red when the address, the password or the way to the socket is not what the server has.
+    """
+    unit = host.check_output(f"systemctl list-units --plain --no-legend {CACHES} | cut -d' ' -f1")
+    wait_until("the cache", lambda: cache(site) == "answers", 10)
+    for _ in range(2):
+        assert site.get("/products?limit=3").status == 200
+    assert host.check_output("cache-cli --scan --pattern 'catalog:*' | head -1").startswith("catalog:")
+    host.check_output("systemctl stop %s", unit)
+    try:
+        begun = time.monotonic()
+        answers = [site.get(f"/products?limit={number}").status for number in range(1, 9)]
+        print(f"{len(answers)} answers without a cache in {time.monotonic() - begun:.2f} s")
+        assert answers == [200] * len(answers)
+        assert cache(site) == "does not answer"
+        assert site.is_well()
+    finally:
+        host.check_output("systemctl start %s", unit)
+    print(f"found again after {wait_until('the cache again', lambda: cache(site) == 'answers', 20):.1f} s")

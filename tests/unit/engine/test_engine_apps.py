@@ -243,7 +243,8 @@ def test_every_key_is_described_and_has_a_value_that_works() -> None:
     walk(entry_options(), "apps.shop")
     examples = {key: option["example"] for key, option in entry_options().items()}
     examples["source"] = {"path": str(ROOT)}
-    assert problems({"shop": examples}, {"web": ["web1"]}) == []
+    examples["secrets"] = {**examples["secrets"], "cache_password": "correct-horse-battery-staple"}
+    assert problems({"shop": examples}, {"web": ["web1"], "cache": ["web1"]}) == []
 
 
 def test_defaults_are_filled_in_at_every_depth(shop: dict[str, Any]) -> None:
@@ -278,6 +279,7 @@ def test_filters_give_each_role_its_rows(filters: ModuleType, shop: dict[str, An
             "path": "/",
             "strip_path": False,
             "static": [],
+            "cache": complete(shop)["web"]["cache"],
         }
     ]
     assert filters.certbot_sites(apps, ["web"]) == [

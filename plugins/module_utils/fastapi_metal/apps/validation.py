@@ -11,6 +11,7 @@ from ..fleet.batches import is_batch
 from .hostnames import is_domain
 from .sentences import sentence, shown
 from .specs import Options, entry_options, plain
+from .validation_cache import of_cache, of_cache_group, of_micro_cache
 from .validation_commands import of_commands
 from .validation_serving import OURS, VARIABLE, of_module, of_secrets, of_server, of_values, of_web
 from .validation_source import of_fit, of_install, of_source
@@ -212,6 +213,8 @@ def of_entry(name: str, app: Any) -> Iterator[str]:
     yield from of_secrets(variable, app)
     yield from of_server(f"{variable}.server", app.get("server"))
     yield from of_web(f"{variable}.web", app.get("web"))
+    yield from of_micro_cache(f"{variable}.web", app.get("web"))
+    yield from of_cache(variable, app)
 
 
 def names_of(app: Any) -> set[str]:
@@ -266,11 +269,15 @@ def of_groups(
 
 
 def problems(
-    apps: Any, groups: Mapping[str, Iterable[str]] | None = None, serving_group: str = "web"
+    apps: Any,
+    groups: Mapping[str, Iterable[str]] | None = None,
+    serving_group: str = "web",
+    cache_group: str = "cache",
 ) -> list[str]:
     """Return one sentence for each thing that is wrong with `apps`; none if nothing is.
 
-    `groups` are the inventory's; the playbooks run the roles that applications need on `serving_group`.
+    `groups` are the inventory's; the playbooks run the roles that applications need on `serving_group`, and
+    the cache on `cache_group`.
     """
     if not isinstance(apps, Mapping):
         return [
@@ -282,4 +289,5 @@ def problems(
     found += of_shared_names(apps)
     if groups is not None:
         found += of_groups(apps, groups, serving_group)
+        found += of_cache_group(apps, groups, cache_group)
     return found

@@ -126,6 +126,7 @@ def process(settings: Settings, release_id: str, workdir: str | None = None) -> 
     return [
         f"User={settings.name}",
         f"Group={settings.name}",
+        *([f"SupplementaryGroups={settings.cache_group}"] if settings.cache_group else []),
         f"WorkingDirectory={working_directory(settings, release_id, workdir)}",
         f"EnvironmentFile={layout.release(release_id)}/env",
         *secrets_lines(settings, release_id),

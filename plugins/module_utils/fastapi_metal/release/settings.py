@@ -56,6 +56,8 @@ class Settings:
     socket_group: str
     minimum_free_disk: int
     deployed_by: str
+    # Linux group that may reach the socket of its cache; empty where it has none there.
+    cache_group: str = ""
     # Whether this machine is the first of those that run it.
     first: bool = True
     # Whether a schema may change in a way that shuts the way back.
@@ -124,6 +126,7 @@ def from_request(app: str, request: dict[str, Any]) -> Settings:
         socket_group=request["socket_group"],
         minimum_free_disk=request["minimum_free_disk"],
         deployed_by=request["deployed_by"],
+        cache_group=request.get("cache_group", ""),
         first=bool(request.get("first", True)),
         allow_incompatible_schema=bool(request.get("allow_incompatible_schema")),
     )

@@ -3,17 +3,20 @@
 import asyncio
 import hashlib
 import os
+import socket
 import sys
 import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+from urllib.parse import urlsplit
 
-from fastapi import APIRouter, FastAPI, Request, WebSocket
+from fastapi import APIRouter, FastAPI, Query, Request, Response, WebSocket
 from fastapi.responses import RedirectResponse, StreamingResponse
 
 running = {"now": 0, "most": 0}
+asked: dict[str, int] = {}
 count = threading.Lock()
 routes = APIRouter()
 
@@ -81,6 +84,38 @@ def busy(seconds: float) -> dict[str, int]:
     with count:
         running["now"] -= 1
     return running
+
+
+@routes.api_route("/kept", methods=["GET", "POST"])
+async def kept(request: Request, response: Response, name: str, seconds: float = 0) -> dict[str, Any]:
+    """Tell how often this was asked for by that name; headers of the answer come in the query."""
+    asked[name] = asked.get(name, 0) + 1
+    count = asked[name]
+    await asyncio.sleep(seconds)
+    for header in ("cache-control", "set-cookie", "vary"):
+        if header in request.query_params:
+            response.headers[header] = request.query_params[header]
+    return {"release": os.environ["APP_RELEASE"], "asked": count}
+
+
+@routes.get("/valkey")
+def valkey(word: Annotated[list[str], Query()]) -> dict[str, str]:
+    """Send a command to the cache, by the address that was handed over, and tell a line of the answer."""
+    place = Path(os.environ["CREDENTIALS_DIRECTORY"], "cache_url")
+    address = urlsplit(place.read_text())
+    commands = [["AUTH", address.username or "", address.password or ""], word]
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(address.path)
+        with connection.makefile("rb") as answers:
+            for command in commands:
+                parts = "".join(f"${len(each.encode())}\r\n{each}\r\n" for each in command)
+                connection.sendall(f"*{len(command)}\r\n{parts}".encode())
+                answer = answers.readline().decode().strip()
+            # A text follows its length, which is -1 where there is none.
+            value = (
+                answers.readline().decode().strip() if answer.startswith("$") and answer != "$-1" else answer
+            )
+            return {"answer": "" if value == "$-1" else value}
 
 
 @routes.post("/upload")

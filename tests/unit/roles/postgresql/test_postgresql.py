@@ -244,9 +244,12 @@ def test_a_password_that_clients_would_read_otherwise_is_refused(filters: Module
 # --- certificate and scripts -----------------------------------------------------------------------------
 
 
-def test_names_and_addresses_go_where_clients_look(filters: ModuleType) -> None:
+def test_names_and_addresses_go_where_clients_look(make_role: MakeRole) -> None:
     """Clients compare an address only with addresses, and doubles are refused by openssl's readers."""
-    names = filters.postgresql_alt_names(["db1.example.org", "10.0.0.5", "fd00::5", "10.0.0.5"])
+    addresses = ["db1.example.org", "10.0.0.5", "fd00::5", "10.0.0.5"]
+    names = make_role("postgresql", postgresql_tls_names=addresses).value(
+        "postgresql_tls_names | tls_alt_names"
+    )
     assert names == "DNS:db1.example.org,IP:10.0.0.5,IP:fd00::5"
 
 
