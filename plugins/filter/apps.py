@@ -105,20 +105,18 @@ def clients(
     return "local" if set(groups.get(app["hosts"], [])) <= {inventory_hostname} else "remote"
 
 
-def prometheus_app_targets(apps: Apps, group_names: list[str], listen: str = "127.0.0.1:9145") -> Rows:
-    """Return one target for each application of this machine that offers metrics.
+def exporters_apps(apps: Apps, group_names: list[str]) -> Rows:
+    """Return what is measured of each application of this machine.
 
-    `listen` is where Nginx offers them: another `nginx_metrics_listen` must be given here too.
+    `host` is the name that its own server is asked under for figures; nothing where it offers none.
     """
     return [
         {
-            "job": "app",
-            "targets": [listen],
-            "metrics_path": f"/metrics/{name}",
-            "labels": {"app": name},
+            "name": name,
+            "host": app["domain"] if app["web"]["metrics"] else None,
+            "certificate": f"/etc/nginx/tls/{name}/fullchain.pem",
         }
         for name, app in entries(apps, app_names(apps, group_names))
-        if app["web"]["metrics"]
     ]
 
 
@@ -130,8 +128,8 @@ class FilterModule:
         return {
             "app_names": app_names,
             "certbot_sites": certbot_sites,
+            "exporters_apps": exporters_apps,
             "nginx_sites": nginx_sites,
             "postgresql_databases": postgresql_databases,
-            "prometheus_app_targets": prometheus_app_targets,
             "valkey_users": valkey_users,
         }

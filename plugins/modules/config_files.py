@@ -58,7 +58,8 @@ options:
         default: false
       validate:
         description:
-          - Command that must accept the text; C(%s) stands for a temporary file that holds it.
+          - Command that must accept the text; C(%s) stands for a temporary file that holds it, C(%d) for the
+            directory in which that lies alone.
           - With C(--check) on a machine that lacks the command, this one is not checked.
         type: str
 """
@@ -124,7 +125,7 @@ class File:
         with tempfile.TemporaryDirectory(prefix="config-files-") as directory:
             draft = Path(directory, self.path.name)
             draft.write_text(self.text)
-            done = _run([word.replace("%s", str(draft)) for word in command])
+            done = _run([word.replace("%s", str(draft)).replace("%d", directory) for word in command])
             if done is not None:
                 words = done.strip().replace(str(draft), str(self.path))
                 raise RefusedError(

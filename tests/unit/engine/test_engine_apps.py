@@ -285,15 +285,13 @@ def test_filters_give_each_role_its_rows(filters: ModuleType, shop: dict[str, An
     assert filters.certbot_sites(apps, ["web"]) == [
         {"name": "shop", "domains": ["shop.example.org", "www.example.org"]}
     ]
-    assert filters.prometheus_app_targets(apps, ["web", "other"]) == [
+    assert filters.exporters_apps(apps, ["web"]) == [
         {
-            "job": "app",
-            "targets": ["127.0.0.1:9145"],
-            "metrics_path": "/metrics/shop",
-            "labels": {"app": "shop"},
+            "name": "shop",
+            "host": "shop.example.org",
+            "certificate": "/etc/nginx/tls/shop/fullchain.pem",
         }
     ]
-    assert filters.prometheus_app_targets(apps, ["web"], "127.0.0.1:9200")[0]["targets"] == ["127.0.0.1:9200"]
     assert filters.app_names(apps, ["other"]) == ["other"]
 
 

@@ -20,28 +20,39 @@ def arguments(make_role: Any, unit: str, **variables: Any) -> str:
     return next(line for line in lines if line.startswith("ARGS="))
 
 
-ALL = ["node", "nginx", "postgres"]
+ALL = ["node", "nginx", "postgres", "redis", "probe"]
+UNITS = [
+    "prometheus-node-exporter",
+    "prometheus-nginx-exporter",
+    "prometheus-postgres-exporter",
+    "prometheus-redis-exporter",
+    "prometheus-blackbox-exporter",
+]
+REMOTE = {
+    "exporters_gateway_address": "10.0.0.11",
+    "exporters_gateway_password": "known-to-everybody-1234",
+}
+SHOP = {"name": "shop", "host": "shop.example.org", "certificate": "/etc/nginx/tls/shop/fullchain.pem"}
 
 
 def test_the_machine_alone_is_measured_by_default(make_role: Any) -> None:
     """An exporter whose service is not here would only make noise."""
-    assert set(files(make_role)) == {
-        "/etc/default/prometheus-node-exporter",
-        "/etc/systemd/system/prometheus-node-exporter.service.d/restart.conf",
-    }
+    assert [path for path in files(make_role) if path.startswith("/etc/default/")] == [
+        "/etc/default/prometheus-node-exporter"
+    ]
 
 
-@pytest.mark.parametrize("unit", ["node", "nginx", "postgres"])
+@pytest.mark.parametrize("unit", UNITS)
 def test_every_exporter_listens_on_loopback(make_role: Any, unit: str) -> None:
     """Nobody outside learns what the machine does."""
-    line = arguments(make_role, f"prometheus-{unit}-exporter", exporters_enabled=ALL)
+    line = arguments(make_role, unit, exporters_enabled=ALL)
     assert "--web.listen-address=127.0.0.1:" in line
 
 
-@pytest.mark.parametrize("unit", ["node", "nginx", "postgres"])
+@pytest.mark.parametrize("unit", [*UNITS, "exporters-gateway"])
 def test_every_exporter_comes_back_for_ever(make_role: Any, unit: str) -> None:
     """Debian's five tries within a second are over before Nginx is back from an upgrade."""
-    path = f"/etc/systemd/system/prometheus-{unit}-exporter.service.d/restart.conf"
+    path = f"/etc/systemd/system/{unit}.service.d/restart.conf"
     content = files(make_role, exporters_enabled=ALL)[path]["content"]
     assert "StartLimitIntervalSec=0\n" in content
     assert "Restart=always\n" in content
@@ -77,3 +88,67 @@ def test_every_row_can_be_enabled(make_role: Any) -> None:
         "options"
     ]
     assert specs["exporters_enabled"]["choices"] == [row["name"] for row in role.value("__exporters_table")]
+
+
+def gateway(make_role: Any, **variables: Any) -> str:
+    """Return the gateway's configuration."""
+    return files(make_role, **variables)["/etc/exporters-gateway/gateway.conf"]["content"]
+
+
+def test_the_gateway_is_on_loopback_alone_by_default(make_role: Any) -> None:
+    """With one server nothing is offered to the network."""
+    assert gateway(make_role).count("listen ") == 1
+    assert "listen 127.0.0.1:9101;" in gateway(make_role)
+
+
+def test_others_are_let_in_with_tls_and_a_password(make_role: Any) -> None:
+    """Every server block that is not on loopback has both."""
+    text = gateway(make_role, **REMOTE)
+    outside = text.split("listen 10.0.0.11:9101 ssl;")[1]
+    assert "auth_basic_user_file /etc/exporters-gateway/passwords;" in outside
+    assert "ssl_certificate /etc/exporters-gateway/10.0.0.11.crt;" in outside
+
+
+def test_the_gateway_asks_exporters_and_releases(make_role: Any) -> None:
+    """A row of the table is a path; a release is asked on its own socket, or for its last figures."""
+    text = gateway(
+        make_role, exporters_enabled=ALL, exporters_apps=[SHOP, SHOP | {"name": "mute", "host": None}]
+    )
+    for name in ("node", "nginx", "postgres", "redis", "probe"):
+        assert f"location = /{name} {{" in text
+    assert "proxy_pass http://unix:/srv/shop/releases/$release/app.sock:/metrics;" in text
+    assert "try_files /$app/$release.prom =502;" in text
+    assert "mute" not in text
+    assert text.count("{") == text.count("}")
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        (
+            REMOTE | {"exporters_gateway_address": "web1"},
+            "for example `exporters_gateway_address: 10.0.0.11`",
+        ),
+        (REMOTE | {"exporters_gateway_password": "short"}, "openssl rand -hex 16"),
+        (REMOTE, ""),
+        ({}, ""),
+    ],
+)
+def test_an_open_gateway_is_refused(make_role: Any, variables: dict[str, Any], sentence: str) -> None:
+    """An address that is none, or a password that can be guessed, is named with the way out."""
+    complaints = make_role("exporters", **variables).value("__exporters_complaints")
+    assert [sentence] == [
+        found for found in [sentence] if any(found in text for text in complaints) or not found
+    ]
+    assert bool(complaints) == bool(sentence)
+
+
+def test_the_password_lies_there_as_a_digest(make_role: Any) -> None:
+    """The same one gives the same text, so a second run changes nothing; another machine has another text."""
+    role = make_role("exporters")
+    first, again, other = (
+        role.value("{{ 'known-to-everybody' | exporters_salted('" + host + "') }}")
+        for host in ("a", "a", "b")
+    )
+    assert first == again != other
+    assert first.startswith("{SSHA}")

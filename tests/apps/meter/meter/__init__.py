@@ -1,0 +1,1 @@
+"""An application for tests: it counts what it is asked, and can be made to suffer."""
