@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -96,7 +97,10 @@ def _trusted(value: Any) -> Any:
 @pytest.fixture(scope="session", autouse=True)
 def _plugins() -> None:
     """Let Ansible find the project's filters, as ansible.cfg does."""
-    init_plugin_loader()
+    # Another folder's tests may have done it in this process.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        init_plugin_loader()
     filter_loader.add_directory(str(ROOT / "plugins/filter"))
 
 
