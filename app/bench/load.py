@@ -35,8 +35,8 @@ def wrk(app: Gunicorn, path: str, seconds: int, connections: int = 16) -> Load:
     assert "Non-2xx" not in said, said
     assert "Socket errors" not in said, said
     (rate,) = re.findall(r"Requests/sec:\s+([0-9.]+)", said)
-    (median,) = re.findall(r"50%\s+(\S+)", said)
-    (p99,) = re.findall(r"99%\s+(\S+)", said)
+    (median,) = re.findall(r"^ +50%\s+(\S+)", said, re.M)
+    (p99,) = re.findall(r"^ +99%\s+(\S+)", said, re.M)
     return Load(float(rate), _time(median), _time(p99))
 
 

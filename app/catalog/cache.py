@@ -26,7 +26,6 @@ from catalog.valkey import PAUSE, Valkey
 _ENTRIES = 1000
 # More than that is made anew: a thousand of the largest pages would fill the memory.
 _LARGEST = 64_000
-_GENERATION = "catalog:generation"
 _SEPARATOR = b"\n"
 
 
@@ -110,7 +109,8 @@ class Shared:
         self._server = valkey.server
         self._seconds = settings.cache_seconds
         # Two releases may answer differently.
-        self._prefix = f"catalog:{settings.release}:"
+        self._prefix = f"{valkey.prefix}{settings.release}:"
+        self._key = f"{valkey.prefix}generation"
         self._begin_later: asyncio.Task[None] | None = None
 
     async def get(self, key: str) -> tuple[str | None, Entry | None]:
@@ -118,12 +118,12 @@ class Shared:
         if self._valkey.left_alone or self._begin_later is not None:
             return None, None
         try:
-            found: list[Any] = await self._server.mget(_GENERATION, self._prefix + key)
+            found: list[Any] = await self._server.mget(self._key, self._prefix + key)
             generation, kept = found
             if generation is None:
                 # The first one ever, or it was thrown out: whoever is first names one.
-                await self._server.set(_GENERATION, secrets.token_hex(8), nx=True)
-                generation = await self._server.get(_GENERATION) or b""
+                await self._server.set(self._key, secrets.token_hex(8), nx=True)
+                generation = await self._server.get(self._key) or b""
         except self._valkey.errors as error:
             self._valkey.leave_alone(error)
             return None, None
@@ -146,7 +146,7 @@ class Shared:
 
     async def _begun(self) -> bool:
         try:
-            await self._server.set(_GENERATION, secrets.token_hex(8))
+            await self._server.set(self._key, secrets.token_hex(8))
         except self._valkey.errors as error:
             self._valkey.leave_alone(error)
             return False

@@ -106,7 +106,7 @@ class InValkey:
         """Count one."""
         if self._valkey.left_alone:
             return None
-        key = f"catalog:writes:{writer}:{minute}"
+        key = f"{self._valkey.prefix}writes:{writer}:{minute}"
         try:
             async with self._valkey.server.pipeline(transaction=False) as both:
                 used, _ = await both.incr(key).expire(key, 2 * WINDOW).execute()

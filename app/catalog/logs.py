@@ -47,23 +47,29 @@ class JsonFormatter(logging.Formatter):
 
 
 _encode = json.JSONEncoder(default=str).encode
+_quoted = json.encoder.encode_basestring_ascii
 _access = logging.getLogger("catalog.access")
 
 
-def access(level: int, message: str, **said: object) -> None:
-    """Write the line of a request. Without a record and its handlers: there is one for every request."""
-    if _access.isEnabledFor(level):
-        line = {
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "level": "info" if level == logging.INFO else "debug",
-            "logger": _access.name,
-            "message": message,
-            "request_id": current_request_id(),
-            "trace_id": _trace_id.get(),
-            **said,
-        }
-        with contextlib.suppress(OSError, ValueError):
-            _print(_encode(line))
+def access(
+    level: int, *, method: str, path: str, route: str, status: int, seconds: float, client: str
+) -> None:
+    """Write the line of a request.
+
+    Put together by hand and without a record, as there is one for every request: a third of the time.
+    """
+    if not _access.isEnabledFor(level):
+        return
+    line = (
+        f'{{"time": "{datetime.now(UTC).isoformat(timespec="milliseconds")}", '
+        f'"level": "{"info" if level == logging.INFO else "debug"}", "logger": "{_access.name}", '
+        f'"message": {_quoted(f"{method} {path} {status}")}, '
+        f'"request_id": "{_request_id.get()}", "trace_id": "{_trace_id.get()}", '
+        f'"method": {_quoted(method)}, "path": {_quoted(path)}, "route": {_quoted(route)}, '
+        f'"status": {status}, "duration_ms": {seconds * 1000:.2f}, "client": {_quoted(client)}}}'
+    )
+    with contextlib.suppress(OSError, ValueError):
+        _print(line)
 
 
 def _print(line: str) -> None:

@@ -88,26 +88,25 @@ class Observer:
         client = scope.get("client")
         access(
             logging.DEBUG if route in _QUIET else logging.INFO,
-            f"{scope['method']} {scope['path']} {status}",
             method=scope["method"],
             path=scope["path"],
             route=route,
             status=status,
-            duration_ms=round(seconds * 1000, 2),
+            seconds=seconds,
             client=client[0] if client else "",
         )
 
 
 def _identity(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, Trace]:
     """Return the proxy's id of the request if it is one, else a new one, and where it is in a trace."""
-    given = dict.fromkeys((b"x-request-id", b"traceparent"), b"")
+    given = traceparent = ""
     for name, value in headers:
-        if name in given and not given[name]:
-            given[name] = value
-    request_id = given[b"x-request-id"].decode("latin-1")
-    if not _REQUEST_ID.fullmatch(request_id):
-        request_id = secrets.token_hex(16)
-    return request_id, trace(given[b"traceparent"].decode("latin-1"), request_id)
+        if name == b"x-request-id":
+            given = given or value.decode("latin-1")
+        elif name == b"traceparent":
+            traceparent = traceparent or value.decode("latin-1")
+    request_id = given if given and _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+    return request_id, trace(traceparent, request_id)
 
 
 class BodyLimit:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
 
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+_TRACE_ID = re.compile(r"[0-9a-f]{32}")
 _NOTHING = "0" * 16
 
 
@@ -39,7 +40,7 @@ def trace(traceparent: str, request_id: str) -> Trace:
     span_id = secrets.token_hex(8)
     if found and found[1] != "ff" and found[2] != _NOTHING * 2 and found[3] != _NOTHING:
         return Trace(found[2], span_id, found[3], found[4])
-    own = request_id if re.fullmatch(r"[0-9a-f]{32}", request_id) else secrets.token_hex(16)
+    own = request_id if _TRACE_ID.fullmatch(request_id) else secrets.token_hex(16)
     return Trace(own, span_id, None, "01")
 
 

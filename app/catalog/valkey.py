@@ -32,6 +32,8 @@ class Valkey:
         )
         self.server: Any = Redis.from_pool(pool)
         self.errors = (RedisError, OSError, TimeoutError)
+        # A user of a server that several applications share has what begins with its name, and nothing else.
+        self.prefix = f"{pool.connection_kwargs.get('username') or 'catalog'}:"
         self._until = 0.0
 
     @property

@@ -288,3 +288,20 @@ async def test_it_can_be_off(sqlite_url: str) -> None:
         assert queries.count == 2
         assert (await client.get("/health/ready")).json()["cache"] == "off"
         assert await _number(client, "bypass") == 2
+
+
+async def test_it_keeps_to_keys_of_its_user(cache_server: Valkey, sqlite_url: str) -> None:
+    """On a server that several applications share, what begins with the name of the user is enough."""
+    cache_server.flush()
+    rules = "on >a-password-of-its-own resetkeys ~shop:* -@all +@read +@write +@connection"
+    assert cache_server._ask(f"ACL SETUSER shop {rules}") == b"+OK\r\n"
+    url = f"unix://shop:a-password-of-its-own@{cache_server.socket}"
+    settings = Settings.model_validate({"database_url": sqlite_url, "cache_url": url, "cache_timeout": 5})
+    async with running(settings) as client:
+        where = (await client.post("/products", json=MUG)).headers["Location"]
+        await _until_heard(client)
+        for _ in range(3):
+            assert (await client.get(where)).status_code == 200
+        assert await _number(client, "hit") == 2
+        assert cache_server._ask("GET shop:generation").startswith(b"$16")
+    assert b"shop:writes:tests:" in cache_server._ask("KEYS shop:writes:*")
