@@ -52,7 +52,7 @@ def commit() -> str:
     git = ["git", "-C", str(ROOT)]
     head = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     state = subprocess.run(
-        [*git, "status", "--porcelain", "--", "playbooks", "plugins", "roles", "bench/deploy_bench"],
+        [*git, "status", "--porcelain", "--", "playbooks", "plugins", "roles", "app", "bench/*_bench"],
         capture_output=True,
         text=True,
         check=False,
