@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import pwd
 import re
@@ -50,7 +51,7 @@ options:
     type: str
     required: true
   users:
-    description: Who may log in, apart from the administrator, who is made here.
+    description: Who may log in, apart from the administrator and the monitor, who are made here.
     type: list
     elements: dict
     required: true
@@ -105,6 +106,12 @@ loaded:
 """
 
 ADMINISTRATOR = "admin"
+MONITOR = "monitor"
+# Figures of the server, and nothing of anybody's keys.
+FIGURES = (
+    "resetkeys resetchannels -@all +ping +info +config|get +client|setname +slowlog|len +latency|latest "
+    "+latency|histogram"
+)
 HASH = re.compile(r"[0-9a-f]{64}")
 # Long enough for a slow machine; a server with nothing to read starts in some milliseconds.
 PATIENCE = 15.0
@@ -141,6 +148,17 @@ def read(path: Path) -> str | None:
         return path.read_text()
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def digest(password: str) -> str:
+    """Return what the server keeps of a password."""
+    return hashlib.sha256(password.encode()).hexdigest()
+
+
+def kept_password(path: Path, pattern: str) -> str:
+    """Return the password that a file of ours holds, or a new one."""
+    found = re.search(pattern, read(path) or "")
+    return found[1] if found and len(found[1]) >= 32 else secrets.token_hex(24)
 
 
 class File:
@@ -239,12 +257,16 @@ class Configuration:
         self.home = Path(params["directory"] or f"/etc/{self.name}")
         units = Path(params["unit_directory"] or f"/etc/systemd/system/{self.name}-server.service.d")
         self.marker = Path(params["marker"])
-        kept = read(self.home / "admin_password")
-        self.password = kept.strip() if kept and len(kept.strip()) >= 32 else secrets.token_hex(24)
+        self.password = kept_password(self.home / "admin_password", r"(\S+)")
+        self.monitor = kept_password(self.home / "monitor.json", r': "([^"]+)"')
         users_path = self.home / "fastapi-metal.acl"
         config = f"{params['config'].rstrip()}\naclfile {users_path}"
         # Nobody but root opens the file with the password; the server's user reads the rest, and writes none.
         self.secret = File(self.home / "admin_password", self.password, "root", 0o600)
+        # As prometheus-redis-exporter reads it: by the address that it was told, and its user's name in it.
+        addresses = [f"unix://{who}{params['socket']}" for who in ("", f"{MONITOR}@")]
+        figures = json.dumps(dict.fromkeys(addresses, self.monitor), indent=2)
+        self.figures = File(self.home / "monitor.json", figures, "root", 0o600)
         self.users = File(
             users_path, self._users(params["users"], users_path, params["forget"]), self.name, 0o400
         )
@@ -253,8 +275,12 @@ class Configuration:
 
     def _users(self, users: list[dict[str, Any]], path: Path, forget: bool) -> str:
         before = {} if forget else hashes_of(read(path) or "")
-        administrator = hashlib.sha256(self.password.encode()).hexdigest()
-        lines = ["user default off", f"user {ADMINISTRATOR} on #{administrator} ~* &* +@all"]
+        administrator, monitor = (digest(each) for each in (self.password, self.monitor))
+        lines = [
+            "user default off",
+            f"user {ADMINISTRATOR} on #{administrator} ~* &* +@all",
+            f"user {MONITOR} on #{monitor} {FIGURES}",
+        ]
         for user in users:
             older = [each for each in before.get(user["name"], []) if each != user["hash"]]
             words = " ".join(f"#{each}" for each in [user["hash"], *older[:1]])
@@ -263,7 +289,7 @@ class Configuration:
 
     def changed(self) -> list[File]:
         """Return the files that are not as wanted."""
-        files = [self.secret, self.users, self.config, self.unit]
+        files = [self.secret, self.figures, self.users, self.config, self.unit]
         return [file for file in files if file.is_changed()]
 
     def test(self) -> None:
@@ -353,8 +379,10 @@ def apply(configuration: Configuration, server: Server, check: bool) -> dict[str
         loaded = land(configuration, server, changed, pending)
     return {
         "changed": bool(changed or pending),
-        # The password stays out of what is shown.
-        "diff": [file.diff() for file in changed if file is not configuration.secret],
+        # Passwords stay out of what is shown.
+        "diff": [
+            file.diff() for file in changed if file not in (configuration.secret, configuration.figures)
+        ],
         "loaded": loaded,
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -110,7 +111,10 @@ def test_it_lands_once(valkey: ModuleType, place: Path) -> None:
     assert apply(valkey, wanted(valkey, place), server) == (True, "restart")
     assert apply(valkey, wanted(valkey, place), server) == (False, "nothing")
     modes = {path.name: path.stat().st_mode & 0o777 for path in (place / "etc").iterdir()}
-    assert modes == {"admin_password": 0o600, "fastapi-metal.acl": 0o400, "fastapi-metal.conf": 0o400}
+    assert modes == {
+        **{"admin_password": 0o600, "monitor.json": 0o600},
+        **{"fastapi-metal.acl": 0o400, "fastapi-metal.conf": 0o400},
+    }
     (place / "etc/fastapi-metal.acl").chmod(0o644)
     assert apply(valkey, wanted(valkey, place), server) == (True, "users")
 
@@ -253,3 +257,14 @@ def test_apps_are_kept_apart(valkey: ModuleType, place: Path) -> None:
         admin = (place / "etc/admin_password").read_text().strip()
         assert valkey.Server("redis", path, admin).load_users()
         assert not valkey.Server("redis", path, "wrong").load_users()
+        figures = json.loads((place / "etc/monitor.json").read_text())
+        assert set(figures) == {f"unix://{place}/socket", f"unix://monitor@{place}/socket"}
+        monitor = ("AUTH", "monitor", figures[f"unix://{place}/socket"])
+        assert valkey.ask(path, monitor, ("INFO",))[1].startswith("$")
+        for command in (
+            ("GET", "shop:a"),
+            ("SCAN", "0"),
+            ("CONFIG", "SET", "maxmemory", "1"),
+            ("ACL", "LIST"),
+        ):
+            assert valkey.ask(path, monitor, command)[1].startswith("-NOPERM"), command

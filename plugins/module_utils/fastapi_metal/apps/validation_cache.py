@@ -11,6 +11,7 @@ from .validation_serving import OURS, SECRET, URL_PATH, VARIABLE
 
 SIZE = re.compile(r"[1-9][0-9]*[kKmMgG]?")
 SHORTEST = 20
+TAKEN = {"default", "monitor"}
 
 
 def of_cache(variable: str, app: Mapping[str, Any]) -> Iterator[str]:
