@@ -1,5 +1,8 @@
 """Valkey keeps applications apart; the micro-cache shows what may be shown, of the live release alone."""
 
+import contextlib
+import socket
+import ssl
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +11,7 @@ from urllib.parse import quote, urlencode
 
 import pytest
 from client import Answer, Site, wait_until
-from conftest import Lab
+from conftest import Lab, first
 from testinfra.host import Host
 
 PUBLIC = "public, max-age=60"
@@ -91,6 +94,64 @@ def test_the_address_is_a_secret(lab: Lab, host: Host) -> None:
     places = "/etc/valkey /etc/systemd/system /srv/right /etc/right"
     assert host.run(f"find {places} -type f -perm /o+r -exec grep -lF {password} {{}} +").stdout == ""
     assert host.run("find /etc/valkey -type f -perm /o+r -name 'fastapi*'").stdout == ""
+
+
+def passwords(host: Host, app: str) -> int:
+    """Return how many passwords let an application in."""
+    line = host.check_output(f"grep '^user {app} ' /etc/valkey/fastapi-metal.acl")
+    return sum(word.startswith("#") for word in line.split())
+
+
+@pytest.mark.full
+def test_a_new_password_is_a_release_through_the_gate(lab: Lab, host: Host) -> None:
+    """Until the release that has it serves, the one before keeps its cache; then the old password is gone.
+
+    The server is not restarted for it. Red when the server forgets at once, or never.
+    """
+    apps = lab.variable("apps")
+    changed = {"cache_password": f"another-{time.time_ns()}-of-the-lab"}
+    apps = {**apps, "left": {**apps["left"], "secrets": changed}}
+    begun = host.check_output("systemctl show --value -p MainPID %s", UNIT)
+    done = lab.playbook("site", "--tags=valkey", "--diff", apps=apps)
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert passwords(host, "left") == 2
+    assert valkey(lab, "left", "SET", "left:a", "1") == "+OK", "the release before has lost its cache"
+    done = lab.playbook("site", "--diff", apps=apps, app="left")
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert (passwords(host, "left"), valkey(lab, "left", "SET", "left:a", "1")) == (1, "+OK")
+    assert host.check_output("systemctl show --value -p MainPID %s", UNIT) == begun
+    assert changed["cache_password"] not in done.stdout
+    # As the other tests find it.
+    assert lab.playbook("site", "--tags=valkey").returncode == 0
+    assert lab.deploy("left").returncode == 0
+
+
+@pytest.mark.full
+def test_another_server_comes_over_tls(lab: Lab, host: Host) -> None:
+    """Where addresses are named there is a port with a certificate for them, and none without TLS.
+
+    Red when the port is a plain one, or the certificate is for another name.
+    """
+    address, password = lab.address(first()), lab.variable("apps")["right"]["secrets"]["cache_password"]
+    own = {"valkey_listen_addresses": [address], "valkey_client_networks": [lab.info["gateway"]]}
+    done = lab.playbook("site", "--tags=valkey", **own)
+    assert done.returncode == 0, done.stdout[-4000:]
+    trusted = ssl.create_default_context(cadata=host.check_output("cat /etc/valkey/tls/self-signed-*.crt"))
+    with (
+        socket.create_connection((address, 6379), 10) as plain,
+        trusted.wrap_socket(plain, server_hostname=address) as connection,
+    ):
+        connection.sendall(f"AUTH right {password}\r\nSET right:a 1\r\nGET left:a\r\n".encode())
+        time.sleep(0.5)
+        assert connection.recv(4096).startswith(b"+OK\r\n+OK\r\n-NOPERM")
+    with socket.create_connection((address, 6379), 10) as plain:
+        plain.sendall(b"PING\r\n")
+        with contextlib.suppress(ConnectionError):
+            assert b"PONG" not in plain.recv(4096)
+    done = lab.playbook("site", "--tags=valkey")
+    assert done.returncode == 0, done.stdout[-4000:]
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((address, 6379), 10)
 
 
 def test_a_full_cache_lets_go_of_the_old(lab: Lab, host: Host) -> None:
