@@ -57,6 +57,25 @@ def test_units_are_named_without_their_release(machine: Machine) -> None:
     assert text.count("# TYPE unit_active gauge") == 1
 
 
+def test_a_live_release_that_was_stopped_is_still_asked_for(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """systemd forgets a stopped unit, so its own name is asked; shown twice, it is one row."""
+    machine.release("r2")
+    machine.live("r2")
+    asked: list[str] = []
+
+    def show(patterns: list[str]) -> str:
+        asked.extend(patterns)
+        return f"{SHOWN}\n{SHOWN}"
+
+    monkeypatch.setattr(units, "show", show)
+    text = units.collect(machine.config, failed=[]).text()
+    assert "shop@r2.service" in asked
+    assert "shop.*@*.service" in asked
+    assert text.count('unit_active{app="shop",live="1"') == 1
+
+
 def test_labels_cannot_break_the_format() -> None:
     """Whatever a label holds, it ends where it ends."""
     figures = Figures()

@@ -155,7 +155,10 @@ def collect(config: Config, shown: str | None = None, failed: list[str] | None =
         figures.describe(name, about, kind)
     apps = [app.name for app in config.apps]
     patterns = [*config.units, *(f"{app}{kind}@*.service" for app in apps for kind in ("", ".*"))]
-    for found in blocks(show(patterns) if shown is None else shown):
+    # systemd forgets a unit that is stopped, and so a pattern does not find it; its name does.
+    patterns += [f"{app}@{release}.service" for app in apps if (release := live(config, app))]
+    units = {found["Id"]: found for found in blocks(show(patterns) if shown is None else shown)}
+    for found in units.values():
         who = named(found["Id"], apps)
         active = found["ActiveState"] == "active"
         is_live = bool(who.app) and who.unit == who.app and who.release == live(config, who.app)

@@ -1,0 +1,17 @@
+"""The verify tests of the scenario `monitoring`: what they see, they cause by themselves."""
+
+WATCHED = "test_monitoring.py of `default` promises the same, and its faults are in the table"
+ITS_OWN = "it causes the fault by itself, and looks at what is told of it"
+
+NOT_CAUSED_MONITORING = {
+    "test_data.py::test_every_target_of_the_inventory_is_up": WATCHED,
+    "test_data.py::test_every_query_of_every_rule_has_data": WATCHED,
+    "test_data.py::test_what_was_sent_is_what_is_counted": ITS_OWN,
+    "test_data.py::test_no_port_of_the_watch_answers_another_machine": WATCHED,
+    "test_data.py::test_watching_is_cheap": WATCHED,
+    "test_faults.py::test_faults_around_the_application_are_told": ITS_OWN,
+    "test_faults.py::test_an_application_that_is_gone_is_told": ITS_OWN,
+    "test_faults.py::test_a_crash_loop_is_told": ITS_OWN,
+    "test_faults.py::test_broken_promises_are_told": ITS_OWN,
+    "test_faults.py::test_memory_is_told_before_it_is_gone": ITS_OWN,
+}
