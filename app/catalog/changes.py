@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from catalog.tables import Base
+from catalog.tasks import to_the_end
 
 CHANNEL = "catalog_changes"
 # How many changes are kept; and how often the older ones are thrown away: once in so many.
@@ -127,18 +128,11 @@ async def after(engine: AsyncEngine, seen: Seen) -> list[Event] | None:
 
 
 async def _read(engine: AsyncEngine, query: Executable) -> Sequence[Any]:
-    """Ask, and wait for the answer even if nobody wants it now: a driver could lose the connection."""
-
     async def ask() -> Sequence[Any]:
         async with engine.connect() as connection:
             return (await connection.execute(query)).all()
 
-    asking = asyncio.create_task(ask())
-    try:
-        return await asyncio.shield(asking)
-    except asyncio.CancelledError:
-        await asyncio.wait({asking})
-        raise
+    return await to_the_end(ask())
 
 
 class Signal(Enum):

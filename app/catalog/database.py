@@ -15,7 +15,10 @@ from starlette.datastructures import State
 from catalog import changes, sqlite
 from catalog.changes import Change
 from catalog.settings import Settings, libpq_url
+from catalog.tasks import settled
 
+# Seconds that what is still being read may take at the end.
+_LAST = 3.0
 MIGRATIONS = Path(__file__).parent.parent / "migrations" / "versions"
 
 
@@ -92,6 +95,7 @@ class Database:
 
     async def close(self) -> None:
         """Give every connection back."""
+        await settled(_LAST)
         await self.engine.dispose()
 
 

@@ -29,6 +29,7 @@ from catalog.products.schemas import Filters
 from catalog.security import KeyNeededError, Writer
 from catalog.settings import Settings
 from catalog.strict import StrictRoute
+from catalog.tasks import to_the_end
 
 router = APIRouter(tags=["bulk"], responses=describe(422, 503), route_class=StrictRoute)
 
@@ -219,8 +220,11 @@ async def export_products(
 
 
 async def _piece(database: Database, filters: Filters, after: int) -> Sequence[Product]:
-    async with database.readers() as session:
-        return await products.page(session, filters, "id", (None, after), BATCH)
+    async def read() -> Sequence[Product]:
+        async with database.readers() as session:
+            return await products.page(session, filters, "id", (None, after), BATCH)
+
+    return await to_the_end(read())
 
 
 def _values(product: Product) -> dict[str, str | None]:
