@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from anyio import CapacityLimiter
 from fastapi import FastAPI
 from fastapi.responses import RedirectResponse
 from starlette.datastructures import State
@@ -62,6 +63,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     counter = InValkey(valkey) if valkey else InDatabase(state.database.autocommit)
     state.write_limit = WriteLimit(settings.write_rate, counter)
     state.drain = Drain(settings.drain_delay)
+    state.comparing = CapacityLimiter(1)
     tasks = [asyncio.create_task(work) for work in (_measure(state), _follow(state))]
     state.metrics.workers.set(1)
     engine = state.database.engine.sync_engine

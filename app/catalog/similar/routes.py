@@ -3,7 +3,7 @@
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
@@ -62,8 +62,12 @@ async def similar(
     if model is None:
         raise NoModelError
     await store.read(session, product_id)
-    # The product of a large matrix takes a while, and leaves the interpreter to others meanwhile.
-    likeness = dict(await to_thread.run_sync(model.like, product_id, _CANDIDATES))
+    # The connection is not held meanwhile.
+    await session.close()
+    # The product of a large matrix takes a while, and leaves the interpreter to others meanwhile. One at a
+    # time: more would only wait for memory, and each thread keeps what it once took for the result.
+    limiter: CapacityLimiter = request.app.state.comparing
+    likeness = dict(await to_thread.run_sync(model.like, product_id, _CANDIDATES, limiter=limiter))
     found = await store.some(session, list(likeness))
     ordered = sorted(found, key=lambda product: likeness[product.id], reverse=True)[:limit]
     return SimilarProducts(
