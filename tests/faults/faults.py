@@ -247,6 +247,7 @@ NOT_CAUSED = {
     "test_interrupted.py::test_a_lost_connection_is_no_outage": ITS_OWN,
     "test_interrupted.py::test_a_machine_that_goes_away_comes_back_serving": ITS_OWN,
     "test_kill_points.py::test_killed_anywhere_the_next_run_completes": ITS_OWN,
+    "test_kill_points.py::test_killed_while_it_removes_the_next_run_removes": ITS_OWN,
     "test_kill_points.py::test_all_places_were_drilled": ON_THE_CONTROLLER,
     "test_monitoring.py::test_requests_are_counted": "only the application makes workers that count apart",
     "test_operations.py::test_where_two_releases_do_not_fit_the_old_one_ends_first": ITS_OWN,

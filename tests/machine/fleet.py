@@ -145,6 +145,16 @@ class Fleet:
         return {str(self.site(machine).get("/version").json()["word"]) for machine in self.machines}
 
 
+def leftovers(app: str) -> str:
+    """Return the command that lists what a machine has of an application, but for its data."""
+    return f"""\
+ls -d /srv/{app} /etc/{app} /etc/systemd/system/{app}@* /etc/systemd/system/*/*{app}@* \
+    /etc/nginx/sites-enabled/{app}.conf 2>/dev/null
+systemctl list-units --all --plain --no-legend "*{app}*" | cut -d" " -f1 | grep -v "[.]slice$"
+true
+"""
+
+
 def quoted(command: str) -> str:
     """Return a command as one word of a shell."""
     return "'" + command.replace("'", "'\\''") + "'"

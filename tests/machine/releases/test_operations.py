@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from client import Site, wait_until
 from conftest import Lab, say
-from fleet import APP, RUNNING, Fleet, tasks
+from fleet import APP, RUNNING, Fleet, leftovers, tasks
 from traffic import traffic
 
 
@@ -343,12 +343,7 @@ def test_the_way_back_over_a_schema_is_asked_once_for_all_machines(fleet: Fleet)
 # Removal
 
 OTHER = "visitor"
-LEFT = f"""\
-ls -d /srv/{OTHER} /etc/{OTHER} /etc/systemd/system/{OTHER}@* /etc/systemd/system/*/*{OTHER}@* \
-    /etc/nginx/sites-enabled/{OTHER}.conf 2>/dev/null
-systemctl list-units --all --plain --no-legend "*{OTHER}*" | cut -d" " -f1 | grep -v "[.]slice$"
-true
-"""
+LEFT = leftovers(OTHER)
 DATA = f"cat /var/lib/{OTHER}/data 2>/dev/null; getent passwd {OTHER} | cut -d: -f1; true"
 
 
