@@ -195,7 +195,7 @@ def build() -> Dashboard:
                 "bytes",
                 Query(f"max by (host) (unit_process_memory_pss_max_bytes{{{OF}}})", "largest on {{host}}"),
                 Query(
-                    f'sum by (host) (unit_memory_pss_bytes{{{OF}, live="1"}}) / sum by (host) (app_workers{{{OF}}})',
+                    f'sum by (host) (unit_memory_pss_bytes{{{OF}, unit="$app"}}) / sum by (host) (app_workers{{{OF}}})',
                     "each on {{host}}",
                 ),
                 why="What is shared is divided among those who share it. A largest one that grows while the others do not is a leak.",

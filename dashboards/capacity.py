@@ -37,14 +37,14 @@ def build() -> Dashboard:
             bars(
                 "Whose CPU is used, in the busy hours?",
                 "percentunit",
-                Query(f"host:cpu_busy:max1w{{{IN}}}", "{{host}}"),
+                Query(f"host:cpu_busy:p95_1w{{{IN}}}", "{{host}}"),
                 why=f"In 95 of 100 moments it was less. {WEEK} {judged}",
                 steps=IDLE_OR_FULL,
             ),
             bars(
                 "Whose memory is used, in the busy hours?",
                 "percentunit",
-                Query(f"host:memory_used:max1w{{{IN}}}", "{{host}}"),
+                Query(f"host:memory_used:p95_1w{{{IN}}}", "{{host}}"),
                 why=f"In 95 of 100 moments it was less. {WEEK} {judged}",
                 steps=IDLE_OR_FULL,
             ),
@@ -52,7 +52,7 @@ def build() -> Dashboard:
                 "How many machines are idle?",
                 "none",
                 Query(
-                    f"count(host:cpu_busy:max1w{{{IN}}} < 0.5 and on (environment, host) host:memory_used:max1w{{{IN}}} < 0.5) or vector(0)",
+                    f"count(host:cpu_busy:p95_1w{{{IN}}} < 0.5 and on (environment, host) host:memory_used:p95_1w{{{IN}}} < 0.5) or vector(0)",
                     "below 50 %",
                 ),
                 why="Neither CPU nor memory came above 50 % in the busy hours.",
@@ -63,7 +63,7 @@ def build() -> Dashboard:
                 "How many machines are too small?",
                 "none",
                 Query(
-                    f"count((host:cpu_busy:max1w{{{IN}}} > 0.9) or on (environment, host) (host:memory_used:max1w{{{IN}}} > 0.9)) or vector(0)",
+                    f"count((host:cpu_busy:p95_1w{{{IN}}} > 0.9) or on (environment, host) (host:memory_used:p95_1w{{{IN}}} > 0.9)) or vector(0)",
                     "above 90 %",
                 ),
                 why="CPU or memory came above 90 % in the busy hours.",
@@ -116,14 +116,14 @@ def build() -> Dashboard:
             bars(
                 "How busy would the CPU of the others be?",
                 "percentunit",
-                Query(with_one_less("host:cpu_busy:max1w"), "{{app}}"),
+                Query(with_one_less("host:cpu_busy:p95_1w"), "{{app}}"),
                 why="If one machine of the application went and the others took its share, in the busy hours. Above 90 %: do not. Nothing is shown where there is one machine.",
                 steps=FULL,
             ),
             bars(
                 "How full would the memory of the others be?",
                 "percentunit",
-                Query(with_one_less("host:memory_used:max1w"), "{{app}}"),
+                Query(with_one_less("host:memory_used:p95_1w"), "{{app}}"),
                 why="An upper bound: what a machine needs for itself is counted as if it moved too.",
                 steps=FULL,
             ),

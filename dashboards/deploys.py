@@ -6,7 +6,7 @@ from .frame import IN_ENVIRONMENT as IN
 from .frame import Part, apps, dashboard, environments, uid
 from .panels import DONE_OR_FAILED, UP_OR_DOWN, Column, Query, grid, lines, link_to, number, states
 
-OF = f'{IN}, app=~"$app"'
+OF = f'{IN}, app=~"$app", app!=""'
 DEPLOYED = f"app_deploy_timestamp_seconds{{{OF}}}"
 
 
@@ -108,7 +108,7 @@ def build() -> Dashboard:
                 why="95 of 100 requests are answered within this time. A new release starts cold.",
             ),
             lines(
-                "Does it need more memory?",
+                "Does a new release need more memory?",
                 "bytes",
                 Query(f"sum by (app, release) (unit_memory_bytes{{{OF}}})", "{{app}} {{release}}"),
                 why="By release, over all machines.",

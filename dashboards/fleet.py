@@ -21,7 +21,8 @@ from .panels import (
     states,
 )
 
-FIRING = f'ALERTS{{alertstate="firing", {IN}}}'
+# The dead man's switch has severity none: it fires always.
+FIRING = f'ALERTS{{alertstate="firing", severity!="none", {IN}}}'
 
 
 def by(labels: str, expr: str, how: str = "sum") -> str:

@@ -5,12 +5,13 @@ import re
 import pytest
 from faults import CAUSED_WITHIN, FAULTS, NOT_CAUSED, Fault
 from faults_apps import FAULTS_APPS, NOT_CAUSED_APPS
+from faults_fleet import FAULTS_FLEET, NOT_CAUSED_FLEET
 from faults_monitoring import NOT_CAUSED_MONITORING
 from machine import TESTS, Machine
 
 # The faults of the table are caused on the machines of `default` and `apps`; other scenarios cause their own.
 SCENARIOS = ("default", "releases", "apps", "monitoring")
-ALL = [*FAULTS, *FAULTS_APPS]
+ALL = [*FAULTS, *FAULTS_APPS, *FAULTS_FLEET]
 
 
 # One machine after the other: a session's fixture with another parameter is another machine.
@@ -52,4 +53,5 @@ def test_every_verify_test_has_a_fault() -> None:
         for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
     }
     listed = {fault.test.rpartition("/")[2].partition("[")[0] for fault in ALL}
-    assert there == listed | set(NOT_CAUSED) | set(NOT_CAUSED_APPS) | set(NOT_CAUSED_MONITORING)
+    elsewhere = {*NOT_CAUSED, *NOT_CAUSED_APPS, *NOT_CAUSED_FLEET, *NOT_CAUSED_MONITORING}
+    assert there == listed | elsewhere

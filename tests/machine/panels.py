@@ -45,11 +45,31 @@ def filled(expr: str, variables: Mapping[str, str] = ANYTHING) -> str:
     return expr
 
 
+# Asks many questions on the machine itself: one connection over SSH instead of hundreds. What it reads is
+# JSON with the password, so that this stands on no command line.
+ASK = """
+import base64, json, sys, urllib.error, urllib.parse, urllib.request
+from concurrent.futures import ThreadPoolExecutor
+given = json.load(sys.stdin)
+def ask(expr):
+    request = urllib.request.Request(given["url"], urllib.parse.urlencode({"query": expr}).encode())
+    login = base64.b64encode(("admin:" + given["password"]).encode()).decode()
+    request.add_header("Authorization", "Basic " + login)
+    try:
+        return len(json.load(urllib.request.urlopen(request, timeout=60))["data"]["result"])
+    except urllib.error.HTTPError as error:
+        return error.read().decode()
+with ThreadPoolExecutor(4) as pool:
+    print(json.dumps(dict(zip(given["asked"], pool.map(ask, given["asked"])))))
+"""
+
+
 class Grafana:
     """Grafana's API, asked on its machine as admin."""
 
     def __init__(self, host: Host, password: str) -> None:
         self._host = host
+        self._password = password
         # It travels on standard input, not on a command line.
         self._netrc = f"machine 127.0.0.1 login admin password {password}"
 
@@ -68,4 +88,13 @@ class Grafana:
         """Return what Prometheus answers to a query that Grafana passes on."""
         path = "/api/datasources/proxy/uid/prometheus/api/v1/query"
         found: list[dict[str, Any]] = self.get(path, "--data-urlencode", f"query={expr}")["data"]["result"]
+        return found
+
+    def rows(self, asked: list[str]) -> dict[str, int | str]:
+        """Return for each query how many rows the answer has, or what Prometheus has against it."""
+        url = "http://127.0.0.1:3000/api/datasources/proxy/uid/prometheus/api/v1/query"
+        given = json.dumps({"url": url, "password": self._password, "asked": asked})
+        found: dict[str, int | str] = json.loads(
+            self._host.check_output("printf %%s %s | python3 -c %s", given, ASK)
+        )
         return found

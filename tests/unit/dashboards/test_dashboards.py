@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from asked import ROOT, dashboards, metrics, panels, queries, without_variables
+from asked import ROOT, dashboards, metrics, panels, queries, recording_rules, without_variables
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
@@ -124,6 +124,17 @@ def test_every_query_can_be_parsed(tmp_path: Path) -> None:
     done = subprocess.run(["promtool", "check", "rules", file], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{len(rules)} rules found" in done.stdout
+
+
+@EACH
+def test_every_query_reads_what_there_is(dashboard: dict[str, Any]) -> None:
+    """Each name is a metric that was seen in a live Prometheus, or one of our recording rules."""
+    lines = (Path(__file__).parent / "metrics.txt").read_text().splitlines()
+    there = {line for line in lines if not line.startswith("#")} | {"ALERTS"}
+    rules = recording_rules()
+    for title, expr in queries(dashboard):
+        missing = {name for name in metrics(expr) - there if not rules.fullmatch(name)}
+        assert not missing, title
 
 
 @pytest.mark.parametrize(

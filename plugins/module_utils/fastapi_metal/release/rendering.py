@@ -131,6 +131,9 @@ def process(settings: Settings, release_id: str, workdir: str | None = None) -> 
         f"EnvironmentFile={layout.release(release_id)}/env",
         *secrets_lines(settings, release_id),
         f"SyslogIdentifier={settings.name}",
+        # Under load is when lines are needed; the journal's cap bounds them. 0 would be journald's own limit.
+        "LogRateLimitIntervalSec=1s",
+        "LogRateLimitBurst=1000000",
         f"StateDirectory={' '.join(state)}",
         "StateDirectoryMode=0750",
         *([f"MemoryMax={limits['memory']}"] if limits["memory"] else []),

@@ -127,10 +127,3 @@ def test_certificates_that_left_the_inventory_can_be_told(make_role: MakeRole) -
     directory = "/usr/local/share/ca-certificates/fastapi-metal"
     assert role.value("__common_ca_files") == [f"{directory}/corp.crt", f"{directory}/lab.crt"]
     assert make_role("common").value("__common_ca_files") == []
-
-
-def test_the_journal_survives_reboots_and_is_bounded(make_role: MakeRole) -> None:
-    """Storage is persistent, and the cap is the variable's."""
-    lines = make_role("common", common_journal_max_use="300M").render("journald.conf.j2").splitlines()
-    assert "Storage=persistent" in lines
-    assert "SystemMaxUse=300M" in lines

@@ -1,0 +1,1 @@
+"""What runs now, at a glance: asked, printed, drawn. Controller only."""

@@ -1,0 +1,62 @@
+"""Every question that a dashboard asks has an answer, from the first minutes on."""
+
+import time
+
+from client import Site
+from conftest import Lab, say
+from panels import Grafana, filled, questions
+from testinfra.host import Host
+
+# What may have nothing to show on this one healthy machine, and why; part of "dashboard: panel: query".
+MAY_BE_EMPTY = {
+    "Valkey: ": "the scenario has no machine in the group cache",
+    "What fires now, and what is to be done?": "no alert fires on a healthy machine",
+    "of the others be?": "there is one machine, so there are no others",
+    "How close is it to its limit?": "the catalogue has no limits.memory",
+    "How close is each to its memory limit?": "the catalogue has no limits.memory",
+    "probe_ssl_earliest_cert_expiry": "no machine trusts the authority that issues the lab's certificates",
+    "probe_tls_version_info": "no machine trusts the authority that issues the lab's certificates",
+    "unit_cpu_seconds_total": "a host with control groups of version 1 counts no CPU of a container's units",
+    "node_timex_offset_seconds": "a container may not read the clock's state",
+    "node_pressure_": "not every kernel measures pressure",
+    "host:memory_pressure": "not every kernel measures pressure",
+}
+
+
+def test_every_query_of_every_panel_has_data(host: Host, lab: Lab, site: Site) -> None:
+    """Grafana passes each query on to the live Prometheus and gets rows, for all that can have some here.
+
+    Red when a metric or a label is named wrongly, a recording rule is gone, or an exporter has stopped.
+    """
+    grafana = Grafana(host, lab.variable("grafana_admin_password"))
+    asked = {
+        filled(expr, {"$environment": ".*", "$app": "catalog", "$host": "web1", **TIMES}): (dashboard, title)
+        for dashboard, title, expr in questions()
+    }
+    assert len(asked) > 150, "nothing was looked at"
+    wanted = [
+        expr
+        for expr, where in asked.items()
+        if not any(part in ": ".join((*where, expr)) for part in MAY_BE_EMPTY)
+    ]
+    assert len(wanted) > 140
+
+    for path in ("/products", "/version", "/nothing-there"):
+        for _ in range(5):
+            site.get(path)
+    begun = time.monotonic()
+    # A rate needs two scrapes, a rule over it one evaluation more.
+    while True:
+        found = grafana.rows(list(asked))
+        refused = {expr: rows for expr, rows in found.items() if isinstance(rows, str)}
+        missing = sorted((*asked[expr], expr) for expr in wanted if found[expr] == 0)
+        if not missing or refused or time.monotonic() - begun > 150:
+            break
+        time.sleep(5)
+    assert not refused
+    assert not missing
+    having, seconds = sum(rows != 0 for rows in found.values()), time.monotonic() - begun
+    say(f"dashboards: {having} of {len(asked)} different queries have data after {seconds:.0f} s")
+
+
+TIMES = {"$__rate_interval": "1m", "$__interval": "15s", "$__range": "1h"}
