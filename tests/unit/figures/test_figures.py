@@ -119,11 +119,15 @@ def test_old_and_new_are_asked_while_they_live(machine: Machine) -> None:
     for path in (ended, forgotten):
         path.write_text("a_total 1\n")
     os.utime(forgotten, (time.time() - 700,) * 2)
+    old = machine.config.last("shop", "r3")
+    old.write_text("a_total 1\n")
+    os.utime(old, (time.time() - 1000,) * 2)
     found = releases.targets(machine.config)
     assert [row["labels"]["release"] for row in found] == ["r1", "r2", "r3", "r5"]
     assert {row["labels"]["app"] for row in found} == {"shop"}
     assert found[0]["labels"]["__metrics_path__"] == "/app/shop/r1"
-    assert not forgotten.exists()
+    assert forgotten.exists(), "it is asked until Prometheus has read the list again"
+    assert not old.exists(), "the release runs again, or is long over"
 
 
 def test_deploys_are_told_with_their_end(machine: Machine) -> None:

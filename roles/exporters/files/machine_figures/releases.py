@@ -87,10 +87,13 @@ def lives(config: Config, app: App, release: str) -> bool:
     last = config.last(app.name, release)
     listens = (place / "app.sock").is_socket()
     # A socket beside it is one that is about to go, or the release runs again and its own figures count.
-    patience = ENDING if listens else config.keep
-    if last.is_file() and time.time() - last.stat().st_mtime > patience:
+    patience = 0 if listens else config.keep
+    age = time.time() - last.stat().st_mtime if last.is_file() else None
+    # First it leaves the list, then the file goes: Prometheus reads the list a moment later.
+    if age is not None and age > patience + ENDING:
         last.unlink(missing_ok=True)
-    return listens or last.is_file() or release == live(config, app.name)
+    ended = age is not None and age <= config.keep
+    return listens or ended or release == live(config, app.name)
 
 
 def targets(config: Config) -> list[dict[str, Any]]:
