@@ -136,7 +136,8 @@ class WriteLimit:
         # Who is over it already is refused without a question to anybody.
         if used <= self.limit:
             counted = await self._counter.add(writer, minute)
-            used = max(self._known.get(writer, 0) + 1, counted or 0)
+            # Answers may come in another order than they were counted in.
+            used = self._known.get(writer, 0) + 1 if counted is None else counted
         if minute == self._minute:
-            self._known[writer] = used
+            self._known[writer] = max(used, self._known.get(writer, 0))
         return Allowance(self.limit, used, math.ceil((minute + 1) * WINDOW - now))
