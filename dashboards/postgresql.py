@@ -146,7 +146,7 @@ def build() -> Dashboard:
             lines(
                 "Is replication behind?",
                 "s",
-                Query(f"max by (host) (pg_replication_lag_seconds{{{OF}}})", "{{host}}"),
+                Query(f'max by (host) ({{__name__=~"pg_replication_lag(_seconds)?", {OF}}})', "{{host}}"),
                 why="Seconds of changes that a replica has not applied yet. Zero on a machine that is no replica.",
             ),
             lines(
