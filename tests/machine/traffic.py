@@ -1,6 +1,7 @@
 """What visitors of a site meet while something happens to it: requests, releases, failures, pauses."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from pathlib import Path
 from visitors import now
 
 VISITORS = Path(__file__).with_name("visitors.py")
+# A release is synced to disk; whoever writes there just then would wait, and take it for a pause of the site.
+MEMORY = Path("/dev/shm")  # noqa: S108 - a file of the process's own
 
 # What a server says to a websocket when it goes away (1001) or starts anew (1012).
 GOOD_BYE = {1001, 1012}
@@ -163,7 +166,7 @@ class Traffic:
 def traffic(plan: Plan, directory: Path) -> Iterator[Traffic]:
     """Let visitors come while the block runs; what they met is there after it."""
     found = Traffic()
-    wanted, records = directory / "plan.json", directory / "records.jsonl"
+    wanted, records = directory / "plan.json", MEMORY / f"visitors-{os.getpid()}.jsonl"
     records.unlink(missing_ok=True)
     wanted.write_text(json.dumps(asdict(plan)))
     visitors = subprocess.Popen([sys.executable, str(VISITORS), str(wanted), str(records)])
@@ -177,6 +180,7 @@ def traffic(plan: Plan, directory: Path) -> Iterator[Traffic]:
         status = visitors.wait(60)
     assert status == 0, f"the visitors ended with status {status}"
     found.read(records)
+    records.unlink()
 
 
 def wait_for_first_answers(visitors: "subprocess.Popen[bytes]", records: Path, plan: Plan) -> None:
