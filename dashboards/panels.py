@@ -4,7 +4,7 @@ A title is a question, and a look at the panel answers it. What the figures mean
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from grafana_foundation_sdk.builders import (
     bargauge,
@@ -46,6 +46,10 @@ from grafana_foundation_sdk.models.dashboard import (
 )
 from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
+
+Kind = TypeVar(
+    "Kind", timeseries.Panel, stat.Panel, bargauge.Panel, statetimeline.Panel, heatmap.Panel, table.Panel
+)
 
 SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 
@@ -100,13 +104,7 @@ def lines(
 ) -> Builder[Panel]:
     """Return lines over time; `top` is what the unit cannot exceed, `steps` are drawn as dashed lines."""
     panel = (
-        timeseries.Panel()
-        .title(title)
-        .description(why)
-        .datasource(SOURCE)
-        .unit(unit)
-        .span(width)
-        .height(height)
+        _framed(timeseries.Panel(), title, unit, why, width, height)
         .line_width(2)
         .fill_opacity(40 if stacked else 8)
         .gradient_mode(GraphGradientMode.OPACITY)
@@ -130,9 +128,7 @@ def lines(
     if steps:
         panel.thresholds(_steps(steps))
         panel.thresholds_style(common.GraphThresholdsStyleConfig().mode(GraphThresholdsStyleMode.DASHED))
-    for name, query in zip("ABCDEFGH", queries, strict=False):
-        panel.with_target(_target(name, query))
-    return panel
+    return _asking(panel, queries)
 
 
 def number(
@@ -149,13 +145,7 @@ def number(
 ) -> Builder[Panel]:
     """Return what is so now, as one number or word for each query."""
     panel = (
-        stat.Panel()
-        .title(title)
-        .description(why)
-        .datasource(SOURCE)
-        .unit(unit)
-        .span(width)
-        .height(height)
+        _framed(stat.Panel(), title, unit, why, width, height)
         .color_mode(BigValueColorMode.BACKGROUND if len(steps) > 1 or words else BigValueColorMode.NONE)
         .graph_mode(BigValueGraphMode.NONE)
         .text_mode(BigValueTextMode.AUTO)
@@ -168,9 +158,7 @@ def number(
         panel.decimals(decimals)
     if link:
         panel.data_links([DashboardLink(title).url(link)])
-    for name, query in zip("ABCDEFGH", queries, strict=False):
-        panel.with_target(_target(name, query, instant=True))
-    return panel
+    return _asking(panel, queries, instant=True)
 
 
 def bars(
@@ -178,13 +166,7 @@ def bars(
 ) -> Builder[Panel]:
     """Return what is so now as bars between 0 and 1, where many subjects are compared."""
     panel = (
-        bargauge.Panel()
-        .title(title)
-        .description(why)
-        .datasource(SOURCE)
-        .unit(unit)
-        .span(width)
-        .height(height)
+        _framed(bargauge.Panel(), title, unit, why, width, height)
         .min(0)
         .max(1)
         .display_mode(BarGaugeDisplayMode.BASIC)
@@ -192,9 +174,7 @@ def bars(
         .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]))
         .thresholds(_steps(steps))
     )
-    for name, query in zip("ABCDEFGH", queries, strict=False):
-        panel.with_target(_target(name, query, instant=True))
-    return panel
+    return _asking(panel, queries, instant=True)
 
 
 def states(
@@ -202,33 +182,19 @@ def states(
 ) -> Builder[Panel]:
     """Return a band of colour for each subject: when was it what."""
     panel = (
-        statetimeline.Panel()
-        .title(title)
-        .description(why)
-        .datasource(SOURCE)
-        .unit("none")
-        .span(width)
-        .height(height)
+        _framed(statetimeline.Panel(), title, "none", why, width, height)
         .show_value(VisibilityMode.NEVER)
         .line_width(0)
         .fill_opacity(80)
         .mappings([_mapping(words)])
     )
-    for name, query in zip("ABCDEFGH", queries, strict=False):
-        panel.with_target(_target(name, query))
-    return panel
+    return _asking(panel, queries)
 
 
 def heat(title: str, unit: str, expr: str, *, why: str, width: int = 12, height: int = 9) -> Builder[Panel]:
     """Return how many requests took how long, over time; `expr` is a sum by `le`."""
     return (
-        heatmap.Panel()
-        .title(title)
-        .description(why)
-        .datasource(SOURCE)
-        .unit(unit)
-        .span(width)
-        .height(height)
+        _framed(heatmap.Panel(), title, unit, why, width, height)
         .calculate(False)
         .color(
             heatmap.HeatmapColorOptions()
@@ -257,9 +223,7 @@ def grid(
 
     Each column is a query of its own; `links` leads from a column to another dashboard.
     """
-    panel = (
-        table.Panel().title(title).description(why).datasource(SOURCE).unit("none").span(width).height(height)
-    )
+    panel = _framed(table.Panel(), title, "none", why, width, height)
     names = "ABCDEFGHIJKLMN"
     renamed, hidden, order = {}, {"Time": True}, {subject: 0}
     for place, (name, column) in enumerate(zip(names, columns, strict=False)):
@@ -296,14 +260,8 @@ def alerts(title: str, expr: str, *, why: str, width: int = 24, height: int = 7)
     hidden = dict.fromkeys(("Time", "Value", "__name__", "alertstate", "job", "instance"), True)
     order = {"severity": 0, "alertname": 1, "app": 2, "host": 3}
     return (
-        table.Panel()
-        .title(title)
-        .description(why)
-        .datasource(SOURCE)
-        .unit("none")
+        _framed(table.Panel(), title, "none", why, width, height)
         .no_value("None")
-        .span(width)
-        .height(height)
         .with_target(_target("A", Query(expr), instant=True).format(PromQueryFormat.TABLE))
         .with_transformation(
             DataTransformerConfig(id_val="organize", options={"excludeByName": hidden, "indexByName": order})
@@ -327,6 +285,18 @@ def alerts(title: str, expr: str, *, why: str, width: int = 24, height: int = 7)
             ],
         )
     )
+
+
+def _framed(panel: Kind, title: str, unit: str, why: str, width: int, height: int) -> Kind:
+    """Say what every panel says: its question, its source and unit, its place."""
+    return panel.title(title).description(why).datasource(SOURCE).unit(unit).span(width).height(height)
+
+
+def _asking(panel: Kind, queries: tuple[Query, ...], instant: bool = False) -> Kind:
+    """Let a panel ask its queries, one letter for each."""
+    for name, query in zip("ABCDEFGH", queries, strict=False):
+        panel.with_target(_target(name, query, instant))
+    return panel
 
 
 def _target(name: str, query: Query, instant: bool = False) -> prometheus.Dataquery:
