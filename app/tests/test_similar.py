@@ -3,11 +3,11 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import httpx
 import pytest
 
+from bench.memory import pss
 from catalog.settings import Settings
 from catalog.similar.model import Model
 from tests.conftest import running
@@ -54,16 +54,6 @@ async def test_without_a_model_it_says_so(client: httpx.AsyncClient) -> None:
     assert response.json()["type"] == "urn:problem-type:catalog:no-model"
 
 
-def _pss(pids: set[int]) -> float:
-    """Return how many megabytes these processes take together, what they share counted once."""
-    kilobytes = 0
-    for pid in pids:
-        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-        (line,) = [line for line in rollup.splitlines() if line.startswith("Pss:")]
-        kilobytes += int(line.split()[1])
-    return kilobytes / 1024
-
-
 @pytest.mark.slow
 def test_workers_share_the_matrix(postgresql_url: str) -> None:
     """Four workers with 256 MB of it take less than twice that, after all of them have used it."""
@@ -73,7 +63,7 @@ def test_workers_share_the_matrix(postgresql_url: str) -> None:
         client.post("/products", json={"sku": "A", "name": "A", "price": "1"})
         for _ in range(200):
             assert client.get("/products/1/similar").status_code == 200
-        assert _pss(app.workers() | {app.process.pid}) < 2 * 256 + 100
+        assert pss(app.workers() | {app.process.pid}) < 2 * 256 + 100
 
 
 def test_what_is_not_used_is_not_imported() -> None:
