@@ -10,6 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 MACHINES = ROOT / "inventories/lab/machines.yaml"
 TESTS = ROOT / "tests/machine"
+SHARED = ROOT / "molecule/shared"
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,16 @@ class Machine:
         """Boot the lab's machine and do what a user does."""
         lab = ROOT / "bin/lab"
         own = ROOT / "molecule" / self.scenario
-        self.do(
-            lab, "up", self.lab, "--machines", own / "molecule.yml" if self.scenario == "apps" else MACHINES
-        )
-        self.root("apt-get update -q")
+        # As molecule.yml of the scenario says it: machines and variables of its own, or those of the demo.
+        apart = (own / "inventory").is_dir()
+        self.do(lab, "up", self.lab, "--machines", own / "molecule.yml" if apart else MACHINES)
         playbook = Path(sys.executable).with_name("ansible-playbook")
-        # As molecule/apps/molecule.yml says it: variables of its own, and one application to begin with.
-        apps = ["-i", str(own / "inventory"), "-e", "app=mirror"] if self.scenario == "apps" else []
-        self.do(playbook, "-i", "inventories/lab", *apps, "playbooks/site.yml")
+        inventories = ["-i", "inventories/lab", *(["-i", str(own / "inventory")] if apart else [])]
+        prepare = own / "prepare.yml"
+        self.do(playbook, *inventories, prepare if prepare.is_file() else SHARED / "prepare.yml")
+        # One application to begin with.
+        one = ["-e", "app=mirror"] if self.scenario == "apps" else []
+        self.do(playbook, *inventories, *one, "playbooks/site.yml")
 
     def down(self) -> None:
         """Take the lab down."""

@@ -7,11 +7,12 @@ from faults import CAUSED_WITHIN, FAULTS, NOT_CAUSED, Fault
 from faults_apps import FAULTS_APPS, NOT_CAUSED_APPS
 from faults_fleet import FAULTS_FLEET, NOT_CAUSED_FLEET
 from faults_monitoring import NOT_CAUSED_MONITORING
+from faults_security import FAULTS_SECURITY, NOT_CAUSED_SECURITY
 from machine import TESTS, Machine
 
-# The faults of the table are caused on the machines of `default` and `apps`; other scenarios cause their own.
-SCENARIOS = ("default", "releases", "apps", "monitoring")
-ALL = [*FAULTS, *FAULTS_APPS, *FAULTS_FLEET]
+# Those of the table are caused on the machines of `default`, `apps` and `security`; others cause their own.
+SCENARIOS = ("default", "releases", "apps", "monitoring", "security")
+ALL = [*FAULTS, *FAULTS_APPS, *FAULTS_FLEET, *FAULTS_SECURITY]
 
 
 # One machine after the other: a session's fixture with another parameter is another machine.
@@ -53,5 +54,11 @@ def test_every_verify_test_has_a_fault() -> None:
         for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
     }
     listed = {fault.test.rpartition("/")[2].partition("[")[0] for fault in ALL}
-    elsewhere = {*NOT_CAUSED, *NOT_CAUSED_APPS, *NOT_CAUSED_FLEET, *NOT_CAUSED_MONITORING}
+    elsewhere = {
+        *NOT_CAUSED,
+        *NOT_CAUSED_APPS,
+        *NOT_CAUSED_FLEET,
+        *NOT_CAUSED_MONITORING,
+        *NOT_CAUSED_SECURITY,
+    }
     assert there == listed | elsewhere

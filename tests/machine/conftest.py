@@ -86,10 +86,10 @@ class Lab:
         """Run one of the project's playbooks on the lab, with options and extra variables."""
         return self.run(*self._playbook(name, variables), *options)
 
-    def begin_playbook(self, name: str, **variables: Any) -> "subprocess.Popen[str]":
+    def begin_playbook(self, name: str, *options: str, **variables: Any) -> "subprocess.Popen[str]":
         """Begin to run a playbook, in a process group of its own, and return while it runs."""
         return subprocess.Popen(
-            self._playbook(name, variables),
+            [*self._playbook(name, variables), *options],
             cwd=ROOT,
             env=self._environment(),
             stdout=subprocess.PIPE,

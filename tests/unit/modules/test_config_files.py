@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import grp
-import importlib.util
 import os
 import pwd
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from host_changes import files
 
-ROOT = Path(__file__).resolve().parents[3]
 ME = pwd.getpwuid(os.geteuid()).pw_name
 MINE = grp.getgrgid(os.getegid()).gr_name
 
 
 @pytest.fixture(scope="module")
 def config_files() -> ModuleType:
-    """Load the module as Ansible would find it."""
-    spec = importlib.util.spec_from_file_location("config_files", ROOT / "plugins/modules/config_files.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["config_files"] = module
-    spec.loader.exec_module(module)
-    return module
+    """Return what the module config_files lands files with."""
+    return files
 
 
 def land(module: ModuleType, *wanted: dict[str, Any], check_mode: bool = False) -> list[str]:

@@ -1,0 +1,1 @@
+"""How configuration files land on a machine: together, checked, and so that nobody is locked out."""

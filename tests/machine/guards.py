@@ -1,0 +1,39 @@
+"""The machines of the scenario `security`: the one that is guarded, and the one that looks from outside."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import testinfra
+from testinfra.host import Host
+
+if TYPE_CHECKING:
+    from conftest import Lab
+
+GUARDED, OUTSIDE = "web1", "scan1"
+SSH_AUDIT = Path(sys.executable).with_name("ssh-audit")
+
+
+def machine(lab: Lab, name: str = GUARDED) -> Host:
+    """Return one of them; commands run as root."""
+    return testinfra.get_host(f"ssh://{name}", ssh_config=lab.info["ssh_config"], sudo=True)
+
+
+def address6(lab: Lab, name: str = GUARDED) -> str:
+    """Return a machine's address of the newer kind."""
+    return str(lab.info["machines6"][name])
+
+
+def login(lab: Lab, command: str, *options: str, user: str = "admin") -> subprocess.CompletedProcess[str]:
+    """Log in over a connection of its own, with nothing but what is said here."""
+    common = ["-F", lab.info["ssh_config"], "-o", "ControlPath=none", "-o", "BatchMode=yes", "-l", user]
+    argv = ["ssh", "-n", *map(str, common), "-o", "ConnectTimeout=5", *options, GUARDED, command]
+    return subprocess.run(argv, capture_output=True, text=True, check=False)
+
+
+def said(done: subprocess.CompletedProcess[str]) -> str:
+    """Return what a playbook printed, without the breaks of its lines."""
+    return " ".join((done.stdout + done.stderr).split())
