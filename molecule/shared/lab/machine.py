@@ -48,8 +48,17 @@ def nspawn(lab: Lab, machine: Machine) -> list[str]:
         "--link-journal=no",
         "--kill-signal=SIGRTMIN+3",
         "--capability=CAP_NET_ADMIN",
+        *_affinity(machine),
         "/usr/local/sbin/lab-init",
     ]
+
+
+def _affinity(machine: Machine) -> list[str]:
+    """Return what keeps a machine on its own processor, of those that there are."""
+    if machine.processor is None:
+        return []
+    there = sorted(os.sched_getaffinity(0))
+    return [f"--cpu-affinity={there[machine.processor % len(there)]}"]
 
 
 def boot(lab: Lab, machine: Machine) -> subprocess.Popen[bytes]:

@@ -30,6 +30,7 @@ class Machine:
     names: list[str] = field(default_factory=list)
     memory: str | None = None
     snapshot: str | None = None
+    processor: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as it is kept in the lab's state."""
@@ -121,11 +122,17 @@ def _memory(value: object) -> None:
         memory_bytes(str(value))
 
 
+def _processor(value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{value!r} is no number of a processor: 0 would work")
+
+
 CHECKS: dict[str, Callable[[object], None]] = {
     "name": _text(NAME, "web1"),
     "suite": _suite,
     "groups": _list_of(GROUP, "web"),
     "names": _list_of(DOMAIN, "catalog.lab.test"),
     "memory": _memory,
+    "processor": _processor,
     "snapshot": _text(re.compile(r"[a-z0-9][a-z0-9._-]{0,60}"), "converged"),
 }

@@ -96,6 +96,24 @@ def test_installing_leaves_the_processor_to_who_serves(tmp_path: Path) -> None:
     assert Debian().run(["nice"], tmp_path, {}).text.strip() == str(min(os.nice(0) + 10, 19))
 
 
+@pytest.mark.parametrize(
+    ("said", "active", "alive"),
+    [
+        ("ActiveState=inactive\nJob=\n", "inactive", False),
+        ("ActiveState=inactive\nJob=4711\n", "activating", True),
+        ("ActiveState=failed\nJob=4711\n", "activating", True),
+        ("ActiveState=active\nJob=4711\n", "active", True),
+    ],
+)
+def test_a_unit_that_is_about_to_start_has_not_ended(
+    monkeypatch: pytest.MonkeyPatch, said: str, active: str, alive: bool
+) -> None:
+    """Right after it was asked to start a unit, a busy systemd has not begun."""
+    monkeypatch.setattr(debian, "command", lambda *_: said)
+    state = Debian().state("shop@20261121T2210-3f9c1a.service")
+    assert (state.active, state.alive) == (active, alive)
+
+
 def test_what_starts_at_boot_is_on_disk_before_the_traffic_moves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

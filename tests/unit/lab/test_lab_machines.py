@@ -18,10 +18,11 @@ def test_a_full_entry_is_read(tmp_path: Path) -> None:
     """Every documented key arrives."""
     path = written(
         tmp_path,
-        "- {name: web1, suite: bookworm, groups: [web, database], names: [catalog.lab.test], memory: 3G}\n"
+        "- {name: web1, suite: bookworm, groups: [web, database], names: [catalog.lab.test], memory: 3G,"
+        " processor: 1}\n"
         "- name: db1\n",
     )
-    web = Machine("web1", "bookworm", ["web", "database"], ["catalog.lab.test"], "3G")
+    web = Machine("web1", "bookworm", ["web", "database"], ["catalog.lab.test"], "3G", processor=1)
     assert load(path) == [web, Machine("db1", "trixie")]
 
 
@@ -44,6 +45,8 @@ def test_a_molecule_scenario_is_a_machines_file(tmp_path: Path) -> None:
         ("- {name: web1, memory: 3 GB}", "memory", "3G"),
         ("- {name: web1, memory: 3}", "memory", "3G"),
         ("- {name: web1, memory: 64M}", "memory", "128M"),
+        ("- {name: web1, processor: first}", "processor", "0"),
+        ("- {name: web1, processor: -1}", "processor", "0"),
         ("- {name: web1, snapshot: ../etc}", "snapshot", "converged"),
         ("- {name: web1, memroy: 3G}", "'memroy'", "memory"),
         ("- web1", "machine 1", "name: web1"),

@@ -101,11 +101,14 @@ class Debian:
 
     def state(self, unit: str) -> UnitState:
         """Ask systemd for a unit's state."""
-        names = "ActiveState,MainPID,NRestarts,Result,ExecMainStatus"
+        names = "ActiveState,MainPID,NRestarts,Result,ExecMainStatus,Job"
         lines = command("systemctl", "show", "--property", names, unit).splitlines()
         found = dict(line.split("=", 1) for line in lines if "=" in line)
+        active = found.get("ActiveState", "inactive")
+        # Between being asked to start a unit and doing so, systemd has it down as a job alone.
+        waits = active in {"inactive", "failed"} and found.get("Job")
         return UnitState(
-            active=found.get("ActiveState", "inactive"),
+            active="activating" if waits else active,
             main_pid=int(found.get("MainPID") or 0),
             restarts=int(found.get("NRestarts") or 0),
             result=found.get("Result", ""),
