@@ -13,8 +13,8 @@ from traffic import Traffic, traffic
 ROUNDS = 3 if FULL else 1
 QUICK_SWITCHES = 20
 
-# Each long request follows the one before at once, so that one is underway whenever a rename comes.
-QUICK: dict[str, Any] = {"websockets": 0, "slow_seconds": 2, "slow_every": 0}
+# Each long request follows right after the one before, so that one is underway whenever a rename comes.
+QUICK: dict[str, Any] = {"websockets": 0, "slow_seconds": 2, "slow_every": 0.05}
 
 LONGEST_PAUSE = 0.1
 NEAR_A_RENAME = 200

@@ -113,7 +113,9 @@ def through_window(watched: Watched, first: UnitState, stable: float) -> str | N
         if not watched.healthy(answer):
             return f"GET {health['path']} was healthy once and {passed:.1f} s later not: {answer}"
         if state.main_pid != first.main_pid or watched.pids(state) != pids:
-            return f"one of its workers died {passed:.1f} s after its first healthy answer"
+            # All of them are gone where the server has ended since it was looked at.
+            ended = watched.ended(watched.state(), 0)
+            return f"{ended or 'one of its workers died'}, {passed:.1f} s after its first healthy answer"
         if passed >= stable:
             return None
         machine.sleep(max(SHORTEST, min(INTERVAL, stable - passed)))
