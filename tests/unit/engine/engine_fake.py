@@ -84,6 +84,7 @@ class FakeMachine:
     changes: dict[str, dict[str, str]] = field(default_factory=dict)
     dying_jobs: set[str] = field(default_factory=set)
     users: dict[str, str] = field(default_factory=dict)
+    groups: set[str] = field(default_factory=lambda: {"www-data"})
     words: dict[str, str] = field(default_factory=dict)
     free: int = 10_000
     # MiB that are available while nothing runs, and that one release uses.
@@ -260,6 +261,9 @@ class FakeMachine:
     def make_user(self, name: str, home: str) -> bool:
         self.users[name] = home
         return True
+
+    def has_group(self, name: str) -> bool:
+        return name in self.groups
 
     def home(self, user: str) -> str | None:
         return self.users.get(user)

@@ -9,6 +9,7 @@ from fastapi_metal.apps.cache import address, group, with_address
 from fastapi_metal.apps.specs import complete
 from fastapi_metal.apps.validation import problems
 from fastapi_metal.release.rendering import drop_in
+from fastapi_metal.steps import dispatch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -63,6 +64,23 @@ def test_only_a_socket_needs_the_group(host: Host) -> None:
     assert "SupplementaryGroups" not in drop_in(host.settings(request), "some-release")
     request["cache_group"] = "cache-clients"
     assert "\nSupplementaryGroups=cache-clients\n" in drop_in(host.settings(request), "some-release")
+
+
+def test_a_machine_without_the_group_is_refused(host: Host) -> None:
+    """Before anything changes: systemd would start nothing of it. A look alone only says so."""
+    request = {**host.request("one"), "cache_group": "cache-clients", "lease": None}
+    problem = host.step("check", request)["problem"]
+    assert "no group `cache-clients`" in problem
+    assert "run `playbooks/site.yml`" in problem
+    assert "`app_cache_group` in group_vars/all/app.yml" in problem
+    looked = dispatch.run(host.engine(request), "check", request, check_mode=True)
+    assert looked["problem"] is None
+    assert looked["notices"] == [problem]
+    assert not list(host.machine.root.iterdir())
+    host.machine.groups.add("cache-clients")
+    found = host.step("check", request)
+    assert found["problem"] is None
+    assert found["notices"] == []
 
 
 def test_a_cache_that_works_is_not_refused() -> None:

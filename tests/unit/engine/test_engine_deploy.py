@@ -324,6 +324,7 @@ def test_a_first_release_that_fails_is_no_release(host: Host) -> None:
         ({"free": 100}, "100 MiB are free"),
         ({"users": {"shop": "/home/shop"}}, "has a user `shop` that is not the application's"),
         ({"version": ""}, "is no CPython of Debian"),
+        ({"groups": set()}, "has no group `www-data`"),
     ],
 )
 def test_a_machine_that_cannot_carry_it_is_refused(host: Host, spoil: dict[str, object], words: str) -> None:

@@ -289,13 +289,17 @@ class Debian:
         except KeyError:
             return None
 
-    def make_user(self, name: str, home: str) -> bool:
-        """Make a system user without a shell; its home is made by the engine."""
+    def has_group(self, name: str) -> bool:
+        """Ask for a group."""
         try:
             grp.getgrnam(name)
-            group = ["--gid", name]
         except KeyError:
-            group = ["--user-group"]
+            return False
+        return True
+
+    def make_user(self, name: str, home: str) -> bool:
+        """Make a system user without a shell; its home is made by the engine."""
+        group = ["--gid", name] if self.has_group(name) else ["--user-group"]
         options = ["--system", "--no-create-home", "--shell", "/usr/sbin/nologin"]
         command("useradd", *options, *group, "--home-dir", home, "--comment", f"Application {name}", name)
         return True

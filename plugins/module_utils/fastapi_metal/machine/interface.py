@@ -172,6 +172,9 @@ class Machine(Protocol):
     def home(self, user: str) -> str | None:
         """Return a user's home directory, or nothing if there is no such user."""
 
+    def has_group(self, name: str) -> bool:
+        """Tell whether there is a group of that name."""
+
     def make_user(self, name: str, home: str) -> bool:
         """Make a system user that nobody can log in as, and a group of its name; return that it is new."""
 

@@ -12,10 +12,12 @@ from ..release.rendering import ANY_RELEASE, render
 from . import jobs, room
 
 
-def check(engine: Engine) -> dict[str, Any]:
+def check(engine: Engine, check_mode: bool = False) -> dict[str, Any]:
     """Return what the controller needs to decide."""
     resources = engine.resources()
-    problem = obstacle(engine, resources)
+    # A group is made by the roles before, which in check mode have made nothing.
+    missing = missing_group(engine)
+    problem = obstacle(engine, resources) or (None if check_mode else missing)
     if problem:
         return {"problem": problem}
     identity = engine.identity(resources)
@@ -26,6 +28,7 @@ def check(engine: Engine) -> dict[str, Any]:
     moves, why = room.mode(engine, resources, sizing)
     return {
         "problem": None,
+        "notices": [missing] if missing else [],
         "mode": moves,
         "mode_reason": why,
         "live": live,
@@ -91,6 +94,22 @@ def obstacle(engine: Engine, resources: Resources) -> str | None:
             f"{free} MiB are free where {layout.home} lies, a release needs {settings.minimum_free_disk}; "
             "free some, or set a smaller `app_minimum_free_disk` in group_vars/all/app.yml"
         )
+    return None
+
+
+def missing_group(engine: Engine) -> str | None:
+    """Return which group a release's units name that this machine does not have; systemd would start none."""
+    settings = engine.settings
+    for variable, group, purpose, example in (
+        ("app_cache_group", settings.cache_group, "its processes reach the cache's socket", "redis"),
+        ("app_socket_group", settings.socket_group, "Nginx reaches its socket", "www-data"),
+    ):
+        if group and not engine.machine.has_group(group):
+            return (
+                f"this machine has no group `{group}`, with which {purpose} (apps.{settings.name} in "
+                "group_vars/all/apps.yml); run `playbooks/site.yml`, which makes it, or set "
+                f"`{variable}` in group_vars/all/app.yml to one that is there, for example `{example}`"
+            )
     return None
 
 

@@ -316,14 +316,15 @@ def refuse_rival(engine: Engine, claim: lease.Claim) -> lease.Lease | None:
 def look(engine: Engine, request: Request, check_mode: bool) -> Result:
     """Return what would be released, and take the lease where that is asked for or its holder is gone."""
     claim = lease.claim_of(request)
-    see = look_back if request.get("rollback") else check
+    see = look_back if request.get("rollback") else partial(check, check_mode=check_mode)
     if claim is None:
         return {**done([]), **see(engine)}
     other = lease.foreign(engine, claim)
     if check_mode:
         # Nobody is in the way of one who only looks.
         notices = [lease.holder(engine.settings.name, other)] if other else []
-        return {**done([]), **see(engine), "notices": notices}
+        found = see(engine)
+        return {**done([]), **found, "notices": [*notices, *found.get("notices", [])]}
     # Before the lock too: the other run's step may hold it, and then this one would not know whose it is.
     refuse_rival(engine, claim)
     with alone(engine, LOCK_PATIENCE_OF_CHECK):
