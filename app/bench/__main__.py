@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import figures
+from bench.load import say
 
 # Of load for each, in each of seven rounds.
 _SECONDS = 3
@@ -64,13 +65,15 @@ def main() -> None:
             continue
         load[name] = round(os.getloadavg()[0], 2)
         begun = time.monotonic()
+        say(f"{name}, at a load of {load[name]}")
         found[name] = measure()
-        print(f"{name} ({time.monotonic() - begun:.0f} s): {json.dumps(found[name], indent=1)}", flush=True)
+        say(f"{name}, after {time.monotonic() - begun:.0f} s: {json.dumps(found[name], indent=1)}")
     found["load before"] = load
     if not arguments.print and not arguments.figures:
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / "app.json").write_text(json.dumps(found, indent=2) + "\n")
         (RESULTS / "app.md").write_text(_markdown(found))
+        say(f"written: {RESULTS / 'app.md'}")
 
 
 def _verdict(*, good: bool) -> str:

@@ -13,7 +13,7 @@ import httpx
 from alembic import command
 from sqlalchemy import event
 
-from bench.load import Load, middle, ratio, side_by_side, wrk
+from bench.load import Load, middle, ratio, say, side_by_side, wrk
 from bench.memory import peak, pss
 from catalog.settings import Settings
 from tests.conftest import alembic_config, running
@@ -127,6 +127,7 @@ def shared_memory(megabytes: int, seconds: int) -> Figure:
             _fill(app, 1000)
             end, turns = time.monotonic() + seconds, 0
             while time.monotonic() < end:
+                say(f"load for another {end - time.monotonic():.0f} s")
                 for path in ("/products/7/similar", "/products", "/products/7", "/export/products?q=7"):
                     wrk(app, path, 3)
                 turns += 1

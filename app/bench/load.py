@@ -3,12 +3,18 @@
 import re
 import statistics
 import subprocess
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tests.servers import Gunicorn
 
 _SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0}
+
+
+def say(text: str) -> None:
+    """Tell what happens, at once."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
 
 @dataclass(frozen=True)
@@ -45,9 +51,11 @@ def side_by_side(apps: dict[str, tuple[Gunicorn, str]], rounds: int, seconds: in
     for app, path in apps.values():
         wrk(app, path, 1)
     loads: dict[str, list[Load]] = {name: [] for name in apps}
-    for _ in range(rounds):
+    for number in range(rounds):
         for name, (app, path) in apps.items():
             loads[name].append(wrk(app, path, seconds))
+        rates = ", ".join(f"{name} {runs[-1].requests:.0f}/s" for name, runs in loads.items())
+        say(f"round {number + 1} of {rounds}: {rates}")
     return loads
 
 

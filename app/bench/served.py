@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any, cast
 
@@ -54,17 +55,17 @@ class _Counting:
         begun = time.perf_counter()
         status = 0
 
-        async def send_and_look(message: Message) -> None:
+        def send_and_look(message: Message) -> Awaitable[None]:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-            await send(message)
+            return send(message)
 
-        self.metrics.in_flight.inc()
+        self.metrics.in_flight(1)
         try:
             await self.app(scope, receive, send_and_look)
         finally:
-            self.metrics.in_flight.dec()
+            self.metrics.in_flight(-1)
             route = getattr(scope.get("route"), "path", "other")
             self.metrics.observe(scope["method"], route, status, time.perf_counter() - begun)
 

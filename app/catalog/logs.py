@@ -4,9 +4,13 @@ import contextlib
 import json
 import logging
 import sys
+import time
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
+
+from starlette.types import Scope
 
 _request_id: ContextVar[str] = ContextVar("request_id", default="")
 _trace_id: ContextVar[str] = ContextVar("trace_id", default="")
@@ -51,22 +55,33 @@ _quoted = json.encoder.encode_basestring_ascii
 _access = logging.getLogger("catalog.access")
 
 
-def access(
-    level: int, *, method: str, path: str, route: str, status: int, seconds: float, client: str
-) -> None:
+@lru_cache(maxsize=1)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _now() -> str:
+    """Return the time as the formatter writes it; nearly all lines are of the second of the one before."""
+    seconds, milliseconds = divmod(time.time_ns() // 1_000_000, 1000)
+    return f"{_second(seconds)}.{milliseconds:03d}+00:00"
+
+
+def access(level: int, scope: Scope, *, route: str, status: int, seconds: float) -> None:
     """Write the line of a request.
 
     Put together by hand and without a record, as there is one for every request: a third of the time.
     """
     if not _access.isEnabledFor(level):
         return
+    method, path, client = scope["method"], scope["path"], scope.get("client")
     line = (
-        f'{{"time": "{datetime.now(UTC).isoformat(timespec="milliseconds")}", '
+        f'{{"time": "{_now()}", '
         f'"level": "{"info" if level == logging.INFO else "debug"}", "logger": "{_access.name}", '
         f'"message": {_quoted(f"{method} {path} {status}")}, '
         f'"request_id": "{_request_id.get()}", "trace_id": "{_trace_id.get()}", '
         f'"method": {_quoted(method)}, "path": {_quoted(path)}, "route": {_quoted(route)}, '
-        f'"status": {status}, "duration_ms": {seconds * 1000:.2f}, "client": {_quoted(client)}}}'
+        f'"status": {status}, "duration_ms": {seconds * 1000:.2f}, '
+        f'"client": {_quoted(client[0] if client else "")}}}'
     )
     with contextlib.suppress(OSError, ValueError):
         _print(line)

@@ -4,7 +4,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from http import HTTPStatus
 
 from starlette.datastructures import Headers
@@ -20,7 +20,7 @@ from catalog.tracing import Trace, Tracer, trace
 _log = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 # What asks all the time would drown what people ask.
-_QUIET = ("/health/live", "/health/ready", "/metrics")
+_QUIET = frozenset({"/health/live", "/health/ready", "/metrics"})
 # Nobody was left to answer to; the number is Nginx's.
 _CLIENT_GONE = 499
 # Of a scope: headers for its answer, whatever that will be.
@@ -46,20 +46,18 @@ class Observer:
         status = 0
         request_id, at = _identity(scope["headers"])
         set_request_id(request_id, at.trace_id)
-        ids = [(b"x-request-id", request_id.encode()), (b"traceparent", at.traceparent.encode())]
 
-        async def send_with_id(message: Message) -> None:
+        # Not async: it has nothing to wait for, and would be one coroutine more for each piece of an answer.
+        def send_with_id(message: Message) -> Awaitable[None]:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                extra: dict[str, str] = scope.get(EXTRA_HEADERS, {})
-                more = [(name.lower().encode(), value.encode()) for name, value in extra.items()]
-                message["headers"] = [*message.get("headers", ()), *ids, *more]
-            await send(message)
+                message["headers"] = [*message.get("headers", ()), *_headers(scope, request_id, at)]
+            return send(message)
 
         tracer: Tracer | None = getattr(scope["app"].state, "tracer", None)
         leave = tracer.enter(at) if tracer is not None else None
-        self.metrics.in_flight.inc()
+        self.metrics.in_flight(1)
         try:
             await self.app(scope, receive, send_with_id)
         except ClientDisconnect:
@@ -73,28 +71,26 @@ class Observer:
             response = problem(500, f"An unknown error; it is in the log under {request_id}.")
             await response(scope, receive, send_with_id)
         finally:
-            self.metrics.in_flight.dec()
+            self.metrics.in_flight(-1)
             if leave is not None:
                 leave()
-            self._record(scope, at, status or _CLIENT_GONE, time.perf_counter() - begun)
+            # The template (/products/{product_id}), never the path: a label per product would be endless.
+            route: str = getattr(scope.get("route"), "path", "other")
+            method, status, seconds = scope["method"], status or _CLIENT_GONE, time.perf_counter() - begun
+            self.metrics.observe(method, route, status, seconds)
+            if tracer is not None:
+                tracer.record(at, method, route, status, seconds)
+            level = logging.DEBUG if route in _QUIET else logging.INFO
+            access(level, scope, route=route, status=status, seconds=seconds)
 
-    def _record(self, scope: Scope, at: Trace, status: int, seconds: float) -> None:
-        # The template (/products/{product_id}), never the path: a label per product would be endless.
-        route = getattr(scope.get("route"), "path", "other")
-        self.metrics.observe(scope["method"], route, status, seconds)
-        tracer: Tracer | None = getattr(scope["app"].state, "tracer", None)
-        if tracer is not None:
-            tracer.record(at, scope["method"], route, status, seconds)
-        client = scope.get("client")
-        access(
-            logging.DEBUG if route in _QUIET else logging.INFO,
-            method=scope["method"],
-            path=scope["path"],
-            route=route,
-            status=status,
-            seconds=seconds,
-            client=client[0] if client else "",
-        )
+
+def _headers(scope: Scope, request_id: str, at: Trace) -> list[tuple[bytes, bytes]]:
+    """Return what every answer says, and what was noted for this one."""
+    headers = [(b"x-request-id", request_id.encode()), (b"traceparent", at.traceparent.encode())]
+    extra: dict[str, str] | None = scope.get(EXTRA_HEADERS)
+    if extra:
+        headers += [(name.lower().encode(), value.encode()) for name, value in extra.items()]
+    return headers
 
 
 def _identity(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, Trace]:

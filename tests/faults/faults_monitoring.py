@@ -1,5 +1,7 @@
 """The verify tests of the scenario `monitoring`: what they see, they cause by themselves."""
 
+from faults import ON_THE_CONTROLLER
+
 WATCHED = "test_monitoring.py of `default` promises the same, and its faults are in the table"
 ITS_OWN = "it causes the fault by itself, and looks at what is told of it"
 
@@ -14,4 +16,6 @@ NOT_CAUSED_MONITORING = {
     "test_faults.py::test_a_crash_loop_is_told": ITS_OWN,
     "test_faults.py::test_broken_promises_are_told": ITS_OWN,
     "test_faults.py::test_memory_is_told_before_it_is_gone": ITS_OWN,
+    "test_remote_cache.py::test_reads_are_served_from_another_machine": ON_THE_CONTROLLER,
+    "test_remote_cache.py::test_a_machine_that_is_away_costs_time_alone": ITS_OWN,
 }

@@ -1,0 +1,150 @@
+"""A cache on another machine: the catalogue reaches it over TLS, and does without it when it is away."""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import testinfra
+import yaml
+from client import wait_until
+from conftest import ROOT, Lab
+from testinfra.host import Host
+
+SERVER, CLIENT = "mon1", "web1"
+CERTIFICATE = "/etc/ssl/cache-of-the-lab.crt"
+CURL = "curl -s --max-time 20 --unix-socket /srv/catalog/current/app.sock"
+SITE = "http://catalog.lab.test"
+ASK = f"{CURL} -o /dev/null -w '%{{http_code}} %{{time_total}}\\n'"
+FORTY = f"for n in $(seq 1 40); do {ASK} {SITE}/products?limit=$n; done"
+# Of the inventory of the lab, which has another application in this scenario.
+CATALOG = yaml.safe_load((ROOT / "inventories/lab/group_vars/all/apps.yml").read_text())["apps"]["catalog"]
+KEY = "known-to-everybody-good-for-the-lab-alone"
+
+
+def machine(lab: Lab, name: str) -> Host:
+    """Return one machine; commands run as root."""
+    return testinfra.get_host(f"ssh://{name}", ssh_config=lab.info["ssh_config"], sudo=True)
+
+
+@pytest.fixture(scope="module")
+def server(lab: Lab) -> Host:
+    """Return the machine with the cache, a Redis of Debian 12."""
+    return machine(lab, SERVER)
+
+
+@pytest.fixture(scope="module")
+def client(lab: Lab, server: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    """Return the machine with the catalogue, whose cache is on the other one."""
+    host = machine(lab, CLIENT)
+    groups = tmp_path_factory.mktemp("groups") / "hosts.yml"
+    groups.write_text(json.dumps({"all": {"children": {"cache": {"hosts": {SERVER: {}}}}}}))
+    with_cache = replace(lab, inventories=(*lab.inventories, str(groups)))
+    apps = {**lab.variable("apps"), "catalog": {**CATALOG, "source": {"path": str(ROOT / "app")}}}
+    own = {
+        "apps": apps,
+        "valkey_listen_addresses": [lab.address(SERVER)],
+        "valkey_client_networks": [lab.address(CLIENT)],
+        "app_cache_url": f"rediss://{lab.address(SERVER)}:6379/0?ssl_ca_certs={CERTIFICATE}",
+    }
+    try:
+        done = with_cache.playbook("site", "--tags=valkey,postgresql", **own)
+        assert done.returncode == 0, done.stdout[-4000:]
+        trusted = server.check_output("cat /etc/redis/tls/self-signed-*.crt")
+        host.check_output("printf %%s %s > %s", trusted, CERTIFICATE)
+        done = with_cache.playbook("deploy", app="catalog", **own)
+        assert done.returncode == 0, done.stdout[-4000:]
+        yield host
+    finally:
+        # As the other tests find the machines.
+        lab.playbook("remove", app="catalog", remove_data=True)
+        server.run("systemctl disable --now redis-server")
+
+
+def cache(client: Host) -> str:
+    """Return what readiness says of the cache; it is ready whatever that is."""
+    answer = json.loads(client.check_output(f"{CURL} --fail {SITE}/health/ready"))
+    return str(answer["cache"])
+
+
+def reads(client: Host, result: str) -> float:
+    """Return how many reads of all workers found this in the cache."""
+    numbers = client.check_output(f"{CURL} --fail {SITE}/metrics")
+    (found,) = re.findall(rf'^cache_reads_total{{result="{result}"}} (\S+)$', numbers, re.M)
+    return float(found)
+
+
+def ask_all(client: Host) -> list[float]:
+    """Ask for forty lists, which must be answered; return how long each took."""
+    lines = client.check_output(FORTY).splitlines()
+    assert {line.split()[0] for line in lines} == {"200"}, lines
+    return sorted(float(line.split()[1]) for line in lines)
+
+
+def add(client: Host) -> str:
+    """Add a product; return the status."""
+    body = json.dumps({"sku": f"FAR-{time.time_ns()}", "name": "Far", "price": "1"})
+    status: str = client.check_output(
+        f"{CURL} -o /dev/null -w '%{{http_code}}' -H 'Authorization: Bearer {KEY}' "
+        f"-H 'Content-Type: application/json' -d '{body}' {SITE}/products"
+    )
+    return status
+
+
+def test_reads_are_served_from_another_machine(client: Host, server: Host, lab: Lab) -> None:
+    """What was read once is answered from there, to the application's own user, until something is written.
+
+    Red when the address, the password or the trusted certificate is not what the server has.
+    """
+    assert cache(client) == "answers"
+    ask_all(client)
+    before = {result: reads(client, result) for result in ("hit", "miss", "bypass")}
+    ask_all(client)
+    assert {result: reads(client, result) - was for result, was in before.items()} == {
+        "hit": 40,
+        "miss": 0,
+        "bypass": 0,
+    }
+    assert server.check_output("cache-cli --scan --pattern 'catalog:*' | wc -l") >= "40"
+    known = server.check_output("cache-cli client list")
+    assert re.search(rf"addr={re.escape(lab.address(CLIENT))}:\d+ .* user=catalog ", known)
+    assert add(client) == "201"
+    ask_all(client)
+    assert reads(client, "miss") - before["miss"] == 40
+
+
+@pytest.mark.parametrize(
+    ("away", "back"),
+    [
+        ("systemctl stop redis-server", "systemctl start redis-server"),
+        # Neither answers nor hangs up, as a machine that lost its power.
+        ("systemctl kill -s STOP redis-server", "systemctl kill -s CONT redis-server"),
+    ],
+    ids=["stopped", "silent"],
+)
+def test_a_machine_that_is_away_costs_time_alone(client: Host, server: Host, away: str, back: str) -> None:
+    """Reads and writes go on without an error, ready meanwhile, and it is found again by itself.
+
+    Red when an answer waits for longer than the cache's time limit, or fails.
+    """
+    wait_until("the cache", lambda: cache(client) == "answers", 20)
+    with_it = ask_all(client)
+    server.check_output(away)
+    try:
+        without = ask_all(client)
+        assert add(client) == "201"
+        assert cache(client) == "does not answer"
+    finally:
+        server.check_output(back)
+    print(
+        f"slowest of 40: {with_it[-1]:.3f} s with it, {without[-1]:.3f} s without; "
+        f"middle: {with_it[20]:.4f} s and {without[20]:.4f} s"
+    )
+    # Each worker is kept waiting for 0.25 s at most, and nobody else for two seconds.
+    assert without[-1] < 1
+    assert without[20] < 0.2
+    wait_until("the cache again", lambda: cache(client) == "answers", 20)
+    before = reads(client, "hit")
+    wait_until("a read from it", lambda: bool(ask_all(client)) and reads(client, "hit") >= before + 40, 20)
