@@ -151,10 +151,10 @@ def _markdown(found: dict[str, Any]) -> str:
         "",
         f"Requests per second, {asked['bytes']} bytes each, one worker, 16 connections, middle of 7 rounds:",
         "",
-        "| what | requests/s | median, ms |",
-        "|---|---|---|",
+        "| what | requests/s | median, ms | processor time of the worker, ms |",
+        "|---|---|---|---|",
         *(
-            f"| {name} | {rate} | {asked['median, ms'][name]:.2f} |"
+            f"| {name} | {rate} | {asked['median, ms'][name]:.2f} | {asked['processor time, ms'][name]:.3f} |"
             for name, rate in asked["requests per second"].items()
         ),
         "",

@@ -104,6 +104,10 @@ def requests(seconds: int) -> Figure:
         "median, ms": {
             name: statistics.median(run.median_ms for run in runs) for name, runs in loads.items()
         },
+        "processor time, ms": {
+            name: round(statistics.median(run.processor_ms for run in runs), 4)
+            for name, runs in loads.items()
+        },
         "cached list to bare route": round(ratio(loads, "catalogue, cached list", "bare route"), 3),
         "cost of watching": {
             "of the cached list, with ids, trace and log line": cost(

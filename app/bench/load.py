@@ -1,11 +1,13 @@
 """Load, made by wrk, and what it says about it."""
 
+import os
 import re
 import statistics
 import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.servers import Gunicorn
 
@@ -24,6 +26,8 @@ class Load:
     requests: float
     median_ms: float
     p99_ms: float
+    # Of the workers, for a request. What else the machine does is hardly in it.
+    processor_ms: float
 
 
 def _time(text: str) -> float:
@@ -32,18 +36,31 @@ def _time(text: str) -> float:
     return float(found[1]) * _SECONDS[found[2]] * 1000
 
 
+def _processor_seconds(app: Gunicorn) -> float:
+    """Return what the workers have had of the processors."""
+    ticks = 0
+    for pid in app.workers():
+        # What is in parentheses may hold anything; after it come the state and the numbers.
+        numbers = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(numbers[11]) + int(numbers[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def wrk(app: Gunicorn, path: str, seconds: int, connections: int = 16) -> Load:
     """Ask for one path as often as there is an answer, over connections that are kept."""
+    before = _processor_seconds(app)
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "--timeout", "30s"]
     done = subprocess.run([*command, f"{app.url}{path}"], capture_output=True, text=True, check=True)
     said = done.stdout
     # One that was refused or broken off is no request.
     assert "Non-2xx" not in said, said
     assert "Socket errors" not in said, said
+    (count,) = re.findall(r"^ +([0-9]+) requests in ", said, re.M)
+    processor = (_processor_seconds(app) - before) / int(count)
     (rate,) = re.findall(r"Requests/sec:\s+([0-9.]+)", said)
     (median,) = re.findall(r"^ +50%\s+(\S+)", said, re.M)
     (p99,) = re.findall(r"^ +99%\s+(\S+)", said, re.M)
-    return Load(float(rate), _time(median), _time(p99))
+    return Load(float(rate), _time(median), _time(p99), processor * 1000)
 
 
 def side_by_side(apps: dict[str, tuple[Gunicorn, str]], rounds: int, seconds: int) -> dict[str, list[Load]]:

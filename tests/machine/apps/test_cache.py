@@ -190,9 +190,10 @@ def test_what_is_public_is_kept(site: Site, host: Host) -> None:
     Red with `proxy_cache off`.
     """
     path = kept("public")
-    answers = [site.get(path), site.get(path), site.request("HEAD", path)]
-    assert [status(answer) for answer in answers] == ["MISS", "HIT", "HIT"]
-    assert (asked(answers[1]), answers[2].body) == (1, b"")
+    answers = [site.get(path), site.get(path)]
+    assert [status(answer) for answer in answers] == ["MISS", "HIT"]
+    head = site.request("HEAD", path)  # the application itself has no HEAD
+    assert (status(head), head.body, asked(answers[1])) == ("HIT", b"", 1)
     assert answers[1].headers["x-request-id"] != answers[0].headers["x-request-id"]
     assert status(site.get(f"{path}&other=1")) == "MISS"
     assert [status(site.get(path, Host=f"right.lab.test:{port}")) for port in (1, 1)] == ["MISS", "HIT"]
