@@ -150,5 +150,5 @@ def _post(app: Gunicorn) -> httpx.Response:
 def test_a_bad_setting_ends_the_start_with_its_sentence() -> None:
     """The journal's last lines say what to change; the application does not run with half of its settings."""
     with gunicorn({"CATALOG_LOGLEVEL": "info"}) as app:
-        assert app.process.wait(30) != 0
+        assert app.process.wait(60) != 0
         assert "CATALOG_LOGLEVEL is not a setting of this application: did you mean" in app.output.read_text()
