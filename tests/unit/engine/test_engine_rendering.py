@@ -2,7 +2,14 @@
 
 import pytest
 from engine_fake import Host
-from fastapi_metal.release.rendering import environment, environment_file, render, secrets_file
+from fastapi_metal.release.rendering import (
+    SANDBOX,
+    environment,
+    environment_file,
+    render,
+    sandbox,
+    secrets_file,
+)
 from fastapi_metal.release.settings import secret_variable, text
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -96,3 +103,13 @@ def test_nothing_that_runs_goes_through_current(host: Host) -> None:
     rendered = render(host.settings(host.request("one", state=["uploads"])), "some-release", 2)
     assert not [content for content in rendered.texts().values() if "/current" in content]
     assert "StateDirectory=shop shop/uploads" in rendered.drop_in
+
+
+def test_a_part_of_the_sandbox_is_left_out_by_its_name() -> None:
+    """The rest stays: who needs to pin threads may not load modules."""
+    assert sandbox([]) == list(SANDBOX)
+    found = sandbox(["@resources", "PrivateDevices"])
+    assert "SystemCallFilter=~@privileged" in found
+    assert not [line for line in found if line.startswith("PrivateDevices") or "@resources" in line]
+    assert len(found) == len(SANDBOX) - 1
+    assert not [line for line in sandbox(["@resources", "@privileged"]) if "~" in line]

@@ -17,6 +17,7 @@ SANDBOX = (
     "CapabilityBoundingSet=",
     "PrivateTmp=yes",
     "PrivateDevices=yes",
+    "PrivateMounts=yes",
     "ProtectSystem=strict",
     "ProtectHome=yes",
     "ProtectProc=invisible",
@@ -34,6 +35,9 @@ SANDBOX = (
     "RemoveIPC=yes",
     "SystemCallArchitectures=native",
     "SystemCallFilter=@system-service",
+    # Refused like anything that a user may not do, so that a library that only tries goes on.
+    "SystemCallFilter=~@privileged @resources",
+    "SystemCallErrorNumber=EPERM",
     "UMask=0027",
 )
 
@@ -118,6 +122,21 @@ def secrets_lines(settings: Settings, release_id: str) -> list[str]:
     return [f"LoadCredential={name}:{place}/{name}" for name in sorted(settings.secrets)]
 
 
+def sandbox(without: list[str]) -> list[str]:
+    """Return the sandbox without the parts that an application names: settings, or groups of system calls."""
+    lines = []
+    for line in SANDBOX:
+        name, _equals, value = line.partition("=")
+        if name in without:
+            continue
+        if value.startswith("~"):
+            groups = [group for group in value[1:].split() if group not in without]
+            lines += [f"{name}=~{' '.join(groups)}"] if groups else []
+        else:
+            lines.append(line)
+    return lines
+
+
 def process(settings: Settings, release_id: str, workdir: str | None = None) -> list[str]:
     """Return the settings that every process of a release has: server, commands, processes, timers."""
     layout = settings.layout
@@ -138,7 +157,7 @@ def process(settings: Settings, release_id: str, workdir: str | None = None) -> 
         "StateDirectoryMode=0750",
         *([f"MemoryMax={limits['memory']}"] if limits["memory"] else []),
         f"TasksMax={limits['tasks']}",
-        *SANDBOX,
+        *sandbox(settings.entry["sandbox_without"]),
     ]
 
 
