@@ -26,21 +26,20 @@ class Connection(NamedTuple):
 def current(proc: Path = PROC, process: int | None = None) -> Connection | None:
     """Return the connection of this task, or None for one that came by another way.
 
-    sudo takes `SSH_CONNECTION` out of the environment, so the processes that led here are looked at.
+    sudo takes `SSH_CONNECTION` out of the environment, so the processes that led here are looked at. The first
+    of them, the shell that sshd began, is the user's own; sudo itself is root's.
     """
-    number = os.getpid() if process is None else process
+    number, found = os.getpid() if process is None else process, None
     while number > 1:
-        found = _of(proc / str(number))
-        if found is not None:
-            return found
+        found = _of(proc / str(number)) or found
         number = _parent(proc / str(number))
-    return None
+    return found
 
 
 def _of(process: Path) -> Connection | None:
     try:
         words = (process / "environ").read_bytes().split(b"\0")
-        owner = process.stat().st_uid
+        owner = _owner(process)
     except OSError:
         return None
     for word in words:
@@ -48,7 +47,7 @@ def _of(process: Path) -> Connection | None:
             parts = word.decode(errors="replace").partition("=")[2].split()
             if len(parts) == 4 and parts[1].isdigit() and parts[3].isdigit():
                 # An address of a link carries the interface after a percent sign.
-                return Connection(parts[0].partition("%")[0], int(parts[1]), int(parts[3]), _name(owner))
+                return Connection(parts[0].partition("%")[0], int(parts[1]), int(parts[3]), owner)
     return None
 
 
@@ -60,7 +59,8 @@ def _parent(process: Path) -> int:
     return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("PPid:")), 0)
 
 
-def _name(number: int) -> str:
+def _owner(process: Path) -> str:
+    number = process.stat().st_uid
     try:
         return pwd.getpwuid(number).pw_name
     except KeyError:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from host_changes import guarded, units
+from host_changes import connection, guarded, units
 from host_changes.connection import Connection, current
 from host_changes.files import File, RefusedError
 
@@ -203,13 +203,13 @@ def test_what_shuts_out_the_controller_is_refused(
         assert guarded.land(machine, wanted, connection, False)["pending"]
 
 
-def test_the_connection_is_found_behind_sudo(tmp_path: Path) -> None:
-    """sudo takes the variable away, so the processes above are looked at."""
-    for number, parent, environ in (
-        (30, 20, b"A=1\0"),
-        (20, 10, b"SUDO_USER=admin\0"),
-        (10, 1, b"SSH_CONNECTION=198.18.5.1 50000 198.18.5.11 22\0"),
-    ):
+def test_the_connection_is_found_behind_sudo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """sudo takes the variable away from its command, so the processes above are looked at: it is not root's."""
+    came = b"SSH_CONNECTION=198.18.5.1 50000 198.18.5.11 22\0"
+    monkeypatch.setattr(
+        connection, "_owner", lambda path: "root" if path.name in ("30", "20") else ME, raising=True
+    )
+    for number, parent, environ in ((30, 20, b"A=1\0"), (20, 10, came), (10, 5, came), (5, 1, b"")):
         process = tmp_path / str(number)
         process.mkdir()
         (process / "environ").write_bytes(environ)
