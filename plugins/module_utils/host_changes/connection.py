@@ -26,8 +26,8 @@ class Connection(NamedTuple):
 def current(proc: Path = PROC, process: int | None = None) -> Connection | None:
     """Return the connection of this task, or None for one that came by another way.
 
-    sudo takes `SSH_CONNECTION` out of the environment, so the processes that led here are looked at. The first
-    of them, the shell that sshd began, is the user's own; sudo itself is root's.
+    sudo takes `SSH_CONNECTION` out of the environment, so the processes that led here are looked at. The
+    first of them, the shell that sshd began, is the user's own; sudo itself is root's.
     """
     number, found = os.getpid() if process is None else process, None
     while number > 1:

@@ -204,7 +204,7 @@ def test_what_shuts_out_the_controller_is_refused(
 
 
 def test_the_connection_is_found_behind_sudo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """sudo takes the variable away from its command, so the processes above are looked at: it is not root's."""
+    """sudo takes the variable from its command; the processes above have it, and the first is the user's."""
     came = b"SSH_CONNECTION=198.18.5.1 50000 198.18.5.11 22\0"
     monkeypatch.setattr(
         connection, "_owner", lambda path: "root" if path.name in ("30", "20") else ME, raising=True
