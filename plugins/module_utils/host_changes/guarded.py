@@ -164,7 +164,9 @@ def _arm(
             lines.append(f"rm -f {shlex.quote(str(path))}")
     if change.unit:
         verb = "reload-or-restart" if running or not change.start else "stop"
-        lines.append(f"if systemctl is-active --quiet {change.unit}; then systemctl {verb} {change.unit}; fi")
+        # What puts it back stands before the unit in the order of the boot: it would wait for itself.
+        now = f"systemctl --job-mode=ignore-dependencies {verb} {change.unit}"
+        lines.append(f"if systemctl is-active --quiet {change.unit}; then {now}; fi")
     (draft / "undo").write_text("".join(f"{line}\n" for line in lines))
     words = connection.words() if connection else ""
     (draft / "began").write_text(json.dumps({"connection": words, "unit": change.unit}))

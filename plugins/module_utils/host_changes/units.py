@@ -15,11 +15,12 @@ set -u
 cd {DIRECTORY} || exit 0
 mv -T "$1" "$1.undone" 2> /dev/null
 [ -d "$1.undone" ] || exit 0
-sh "$1.undone/undo"
-code=$?
+if ! sh -e "$1.undone/undo"; then
+    echo "the change '$1' could not be put back as a whole; it is tried again at boot" >&2
+    exit 1
+fi
 rm -rf "$1.undone"
 echo "the change '$1' was not confirmed by a new connection: what was there before is back"
-exit $code
 """
 
 # In front of everything that the files are for: a machine that is started again has what was confirmed.
@@ -38,6 +39,7 @@ ConditionPathExists=|{DIRECTORY}/%i.undone
 
 [Service]
 Type=oneshot
+TimeoutStartSec=60
 ExecStart={SCRIPT} %i
 CapabilityBoundingSet=CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER CAP_FSETID
 NoNewPrivileges=yes
