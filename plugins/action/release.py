@@ -131,7 +131,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
         plan = args.get("plan") or {}
         return {
             # The controller alone goes where the source is: no host gets a key or an address with a password.
-            "entry": {**entry, "source": {}},
+            # Nor does a release get the site's certificate, which Nginx has.
+            "entry": {
+                **entry,
+                "source": {},
+                "web": {**entry["web"], "tls": {"mode": entry["web"]["tls"]["mode"]}},
+            },
             "source": asdict(seen),
             "database_url": app["database_url"],
             "database_wait": app["database_wait"],

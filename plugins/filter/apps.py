@@ -54,10 +54,11 @@ def nginx_sites(apps: Apps, group_names: list[str]) -> Rows:
 
 
 def certbot_sites(apps: Apps, group_names: list[str]) -> Rows:
-    """Return one certificate for each application of this machine."""
+    """Return one certificate for each application of this machine that asks an authority for it."""
     return [
         {"name": name, "domains": [app["domain"], *app["aliases"]]}
         for name, app in entries(apps, app_names(apps, group_names))
+        if app["web"]["tls"]["mode"] == "acme"
     ]
 
 

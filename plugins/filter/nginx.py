@@ -1,5 +1,6 @@
 """Filters of role nginx: sites that are complete and safe to print, and one text that becomes files."""
 
+import ipaddress
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -11,6 +12,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 from ansible.errors import AnsibleFilterError
 from ansible.module_utils.parsing.convert_bool import boolean
 from fastapi_metal.apps.hostnames import is_host_name
+from fastapi_metal.apps.pairs import text_of, wrong_pair
+from fastapi_metal.apps.validation_tls import PARTS, of_headers, of_limits, of_proxies
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _UPSTREAM = re.compile(r"unix:/[A-Za-z0-9._/@-]+|[A-Za-z0-9._-]+:[0-9]{1,5}|\[[0-9a-fA-F:.]+\]:[0-9]{1,5}")
@@ -26,6 +29,15 @@ _PAST = (
     "http_content_length",
     "http_transfer_encoding",
 )
+_MODES = ("acme", "own", "selfsigned", "external")
+# For how long a browser comes by no other way, each stage when the one before has shown that nothing breaks.
+_HSTS = {
+    "none": "",
+    "minutes": "max-age=300",
+    "week": "max-age=604800",
+    "years": "max-age=63072000",
+    "preload": "max-age=63072000; includeSubDomains; preload",
+}
 _LINK = re.compile(r"unix:(/.+)/[^/]+")
 _MARK = re.compile(r"^#= (?P<name>[a-z0-9-]+)\n", re.MULTILINE)
 
@@ -58,7 +70,33 @@ def _complaint(site: Mapping[str, Any]) -> str | None:
         r"[1-9][0-9]{0,6}", str(site["read_timeout"])
     ):
         return f"read_timeout '{site['read_timeout']}' must be a number of seconds, like 60"
-    return _complaint_about_paths(site) or _complaint_about_cache(site)
+    return _complaint_about_paths(site) or _complaint_about_cache(site) or _complaint_about_tls(site)
+
+
+def _complaint_about_tls(site: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with a site's certificate, its headers, its limits, or whom it believes."""
+    tls = site["tls"]
+    if site["hsts"] not in _HSTS:
+        return f"hsts '{site['hsts']}' must be one of {', '.join(_HSTS)}"
+    if tls["mode"] not in _MODES:
+        return f"tls.mode '{tls['mode']}' must be one of {', '.join(_MODES)}"
+    if tls["mode"] == "own":
+        certificate, key, authority = (str(tls[part] or "") for part in PARTS)
+        wrong = wrong_pair(certificate, key, authority, [str(name) for name in site["server_names"]])
+        if wrong:
+            return f"tls.{wrong.key} {wrong.wrong}: {wrong.way_out}"
+    if tls["mode"] == "external" and not site["trusted_proxies"]:
+        return "tls.mode is external, which needs trusted_proxies: name the addresses at which TLS ends"
+    for found in (
+        of_proxies("", site),
+        of_limits("", {**site, "max_connections": int(site["max_connections"])}),
+        of_headers("headers", site["headers"]),
+    ):
+        for sentence in found:
+            # Their words begin with the variable, in the file of `apps`; here it is the site that is named.
+            variable, _, words = sentence.partition("` in group_vars/all/apps.yml ")
+            return f"{variable.removeprefix('`').removeprefix('.')} {words.removesuffix('.')}"
+    return None
 
 
 def _complaint_about_paths(site: Mapping[str, Any]) -> str | None:
@@ -114,16 +152,64 @@ def _led_past(site: Mapping[str, Any]) -> list[str]:
     return [*beside, *cookie, *_PAST]
 
 
-def nginx_checked_sites(sites: list[Mapping[str, Any]], defaults: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _tls(site: Mapping[str, Any], headers: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a site says and believes, as the template prints it."""
+    word = str(site["name"]).replace("-", "_")
+    external = site["tls"]["mode"] == "external"
+    wanted = {str(name): str(value) for name, value in {**headers, **site["headers"]}.items()}
+    return {
+        "word": word,
+        "external": external,
+        # What the application is told of the way that the client came, and where a client is sent.
+        "port": "443" if external else "$server_port",
+        "strict": _HSTS[site["hsts"]],
+        "headers": [
+            {
+                "name": name,
+                "value": value,
+                "said": f"upstream_http_{name.lower().replace('-', '_')}",
+                "variable": f"added_{word}_{name.lower().replace('-', '_')}",
+            }
+            for name, value in sorted(wanted.items())
+            if value
+        ],
+        "networks": [str(ipaddress.ip_network(text)) for text in site["trusted_proxies"]],
+        "rate": site["rate_limit"]["rate"],
+        "burst": int(site["rate_limit"]["burst"]),
+        "max_connections": int(site["max_connections"]),
+    }
+
+
+def nginx_pairs(sites: list[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """Return certificate and key of each site that brings its own, read from where they lie."""
+    return {
+        site["name"]: {key: text_of(key, str(site["tls"][key])) for key in ("certificate", "key")}
+        for site in sites
+        if site["tls"]["mode"] == "own"
+    }
+
+
+def nginx_names(sites: list[Mapping[str, Any]], mode: str) -> dict[str, list[str]]:
+    """Return the names of each site whose certificate comes this way."""
+    return {site["name"]: site["server_names"] for site in sites if site["tls"]["mode"] == mode}
+
+
+def nginx_checked_sites(
+    sites: list[Mapping[str, Any]], defaults: Mapping[str, Any], headers: Mapping[str, str] | None = None
+) -> list[dict[str, Any]]:
     """Return the sites with every key set; raise one sentence about the first that Nginx could not serve.
 
     What is printed into a configuration is checked here, so no value can end a directive and begin another.
+    `headers` are those of every site, unless it says otherwise.
     """
+    for sentence in of_headers("nginx_headers", headers or {}):
+        raise AnsibleFilterError(sentence.replace("apps.yml", "nginx.yml"))
     complete: list[dict[str, Any]] = []
     owner: dict[str, str] = {}
     for entry in sites:
         site = {"name": "", **defaults, **entry}
-        site["cache"] = {**defaults["cache"], **(entry.get("cache") or {})}
+        for key in ("cache", "tls", "rate_limit"):
+            site[key] = {**defaults[key], **(entry.get(key) or {})}
         complaint = _complaint(site)
         if complaint:
             raise AnsibleFilterError(f"nginx_sites, site '{site['name']}': {complaint}.")
@@ -137,7 +223,9 @@ def nginx_checked_sites(sites: list[Mapping[str, Any]], defaults: Mapping[str, A
                 )
         # A `no` that came as text would count as true in a template.
         complete.append(
-            site | {switch: boolean(site[switch]) for switch in _SWITCHES} | {"cache": _cache(site)}
+            site
+            | {switch: boolean(site[switch]) for switch in _SWITCHES}
+            | {"cache": _cache(site), "way": _tls(site, headers or {})}
         )
     return complete
 
@@ -153,4 +241,9 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by name."""
-        return {"nginx_checked_sites": nginx_checked_sites, "nginx_split_sites": nginx_split_sites}
+        return {
+            "nginx_checked_sites": nginx_checked_sites,
+            "nginx_names": nginx_names,
+            "nginx_pairs": nginx_pairs,
+            "nginx_split_sites": nginx_split_sites,
+        }

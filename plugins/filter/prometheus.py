@@ -69,7 +69,8 @@ def _probes(apps: Variables, hostvars: Variables, here: str) -> Rows:
     rows = []
     for name, app in sorted(apps.items()):
         path = str((app.get("web") or {}).get("path") or "/")
-        for domain in [app["domain"], *(app.get("aliases") or [])]:
+        names = [app["domain"], *(app.get("aliases") or [])]
+        for domain in [name for name in names if not name.startswith("*.")]:
             url = f"https://{domain}{path}"
             rows.append(
                 {

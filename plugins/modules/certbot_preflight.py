@@ -43,6 +43,10 @@ options:
     description: Fail if a domain leads elsewhere; otherwise only warn.
     type: bool
     default: true
+  over_dns:
+    description: The authority is answered over DNS. A domain need not lead here then, and may be a wildcard.
+    type: bool
+    default: false
 """
 
 EXAMPLES = r"""
@@ -78,7 +82,10 @@ def resolve(domain: str) -> list[Address]:
 def unusable(domain: str) -> str | None:
     """Return why no certificate can be had for a domain by this way, if so."""
     if domain.startswith("*."):
-        return "is a wildcard, which a certificate over HTTP cannot hold: list names like shop.example.org"
+        return (
+            "is a wildcard, which a certificate over HTTP cannot hold: set `certbot_dns_plugin`, or list "
+            "names like shop.example.org"
+        )
     if not is_domain(domain):
         return "is not a domain in lower case, like shop.example.org (xn-- form for other letters)"
     return None
@@ -141,6 +148,7 @@ def main() -> None:
             "addresses": {"type": "list", "elements": "str", "required": True},
             "public_addresses": {"type": "list", "elements": "str", "default": []},
             "refuse": {"type": "bool", "default": True},
+            "over_dns": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
@@ -152,6 +160,8 @@ def main() -> None:
             msg=f"`certbot_public_addresses` in {CERTBOT_FILE}: {error}; write for example "
             "`certbot_public_addresses: [198.18.0.10]`."
         )
+    if module.params["over_dns"]:
+        module.exit_json(changed=False, resolved={})
     complaints, resolved = examine(module.params["sites"], own)
     if complaints and module.params["refuse"]:
         module.fail_json(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -41,9 +42,17 @@ options:
     type: dict
     required: true
   certificates:
-    description: Server names of each site that needs a certificate, by the site's name.
+    description: Server names of each site whose certificate comes from an authority, by the site's name.
     type: dict
     required: true
+  selfsigned:
+    description: Server names of each site that has a self-signed certificate for good, by the site's name.
+    type: dict
+    default: {}
+  pairs:
+    description: The C(certificate) and C(key) of each site that brings its own, by the site's name.
+    type: dict
+    default: {}
   unit:
     description: Content of the drop-in of nginx.service.
     type: str
@@ -86,6 +95,8 @@ temporary:
 # The first line of each file of ours in sites-enabled: what carries it and is wanted no more is removed.
 MARK = "# fastapi-metal: site"
 TEMPORARY = "temporary certificate of fastapi-metal"
+SELFSIGNED = "self-signed certificate of fastapi-metal"
+KINDS = (".temporary", ".selfsigned", ".own")
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -190,52 +201,153 @@ class Change:
             replace(self.path, text.encode(), 0o644)
 
 
-class Tls:
-    """The certificates under `tls/`: each site's directory is a link, or the user's own directory."""
+class Home:
+    """Where the pair of one site is to lie, and how it comes there."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, place: str, subject: str = "", pair: dict[str, str] | None = None) -> None:
+        # Below `tls/`, as its link says it.
+        self.place = place
+        self.subject, self.pair = subject, pair
+
+
+class Tls:
+    """The certificates under `tls/`: each site's directory is a link, or the user's own directory.
+
+    A site whose certificate Certbot brings keeps the link that it has. One that brings its own, or has a
+    self-signed one for good, has its link led to it.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        asked: dict[str, list[str]],
+        selfsigned: dict[str, list[str]] | None = None,
+        pairs: dict[str, dict[str, str]] | None = None,
+    ) -> None:
         self.directory = directory
         self.temporary = directory / ".temporary"
+        self.asked, self.selfsigned, self.pairs = asked, selfsigned or {}, pairs or {}
+        self.sites = {*asked, *self.selfsigned, *self.pairs}
 
-    def missing(self, sites: dict[str, list[str]]) -> list[str]:
+    def home(self, site: str) -> Home:
+        """Return where a site's pair lies by the wish of the inventory."""
+        if site in self.pairs:
+            pair = self.pairs[site]
+            text = pair["certificate"] + pair["key"]
+            return Home(f".own/{site}-{hashlib.sha256(text.encode()).hexdigest()[:16]}", pair=pair)
+        if site in self.selfsigned:
+            names = hashlib.sha256(" ".join(self.selfsigned[site]).encode()).hexdigest()[:16]
+            return Home(f".selfsigned/{site}-{names}", SELFSIGNED)
+        return Home(f".temporary/{site}", TEMPORARY)
+
+    def missing(self) -> list[str]:
         """Return the sites that cannot be served as they are; a directory made by hand is left alone."""
-        return [site for site in sites if self._is_ours(site) and not is_readable_pair(self.directory / site)]
+        return [
+            site
+            for site in sorted(self.sites)
+            if self._is_ours(site) and not is_readable_pair(self.directory / site)
+        ]
+
+    def moved(self) -> list[str]:
+        """Return the sites that are served with another pair than the inventory wants."""
+        return [site for site in sorted({*self.selfsigned, *self.pairs}) if not self._is_at_home(site)]
+
+    def _is_at_home(self, site: str) -> bool:
+        path, home = self.directory / site, self.home(site)
+        if not path.is_symlink() or str(path.readlink()) != home.place or not is_readable_pair(path):
+            return False
+        return spoilt(path / "privkey.pem", 0o600) == ""
+
+    def by_hand(self) -> list[str]:
+        """Return the sites that shall have a certain pair, and have a directory that somebody has made."""
+        return [site for site in sorted({*self.selfsigned, *self.pairs}) if not self._is_ours(site)]
 
     def _is_ours(self, site: str) -> bool:
         path = self.directory / site
         return path.is_symlink() or not path.exists()
 
-    def served_temporarily(self, sites: dict[str, list[str]]) -> list[str]:
+    def served_temporarily(self) -> list[str]:
         """Return the sites whose certificate is a temporary one."""
-        homes = {site: (self.directory / site).resolve().parent for site in sites}
+        homes = {site: (self.directory / site).resolve().parent for site in self.sites}
         return sorted(site for site, home in homes.items() if home == self.temporary.resolve())
 
-    def unwanted(self, sites: dict[str, list[str]]) -> list[Path]:
-        """Return links and temporary pairs of sites that are gone."""
+    def unwanted(self) -> list[Path]:
+        """Return links of sites that are gone, and pairs to which no link leads."""
         links = [path for path in self.directory.glob("[!.]*") if path.is_symlink()]
-        pairs = list(self.temporary.glob("[!.]*"))
-        return sorted(path for path in [*links, *pairs] if path.name not in sites)
+        gone = [path for path in links if path.name not in self.sites]
+        used = {str(path.readlink()) for path in links if path not in gone}
+        # A site whose certificate has come since keeps its temporary pair for a day on which that is broken.
+        used |= {f".temporary/{site}" for site in self.asked}
+        pairs = [path for kind in KINDS for path in (self.directory / kind).glob("[!.]*")]
+        return sorted([*gone, *(path for path in pairs if f"{path.parent.name}/{path.name}" not in used)])
 
-    def make(self, site: str, server_names: list[str]) -> None:
-        """Give a site a temporary pair and let its link point there."""
-        self.temporary.mkdir(mode=0o755, parents=True, exist_ok=True)
-        home = self.temporary / site
-        if not is_readable_pair(home):
-            shutil.rmtree(home, ignore_errors=True)
-            new = Path(tempfile.mkdtemp(dir=self.temporary, prefix=".new-"))
-            done = run(
-                "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-                "-nodes", "-days", "3650", "-keyout", new / "privkey.pem", "-out", new / "fullchain.pem",
-                "-subj", f"/CN={TEMPORARY}",
-                "-addext", "subjectAltName=" + ",".join(f"DNS:{name}" for name in server_names),
-            )  # fmt: skip
-            if done.returncode:
-                shutil.rmtree(new)
-                raise RefusedError(f"openssl made no temporary certificate for {site}: {done.stderr.strip()}")
-            (new / "privkey.pem").chmod(0o600)
-            new.chmod(0o755)
-            new.rename(home)
-        link(self.directory / site, f".temporary/{site}")
+    def make(self, site: str) -> None:
+        """Have a site's pair where it belongs. No link is led there yet."""
+        wanted = self.home(site)
+        home = self.directory / wanted.place
+        if is_readable_pair(home) and spoilt(home / "privkey.pem", 0o600) == "":
+            return
+        home.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        shutil.rmtree(home, ignore_errors=True)
+        new = Path(tempfile.mkdtemp(dir=home.parent, prefix=".new-"))
+        try:
+            if wanted.pair:
+                self._write(new, wanted.pair)
+            else:
+                self._sign(new, wanted.subject, {**self.asked, **self.selfsigned}[site])
+            if not is_readable_pair(new):
+                raise RefusedError(f"The certificate and the key of {site} do not belong together.")
+        except RefusedError:
+            shutil.rmtree(new)
+            raise
+        new.chmod(0o755)
+        new.rename(home)
+
+    @staticmethod
+    def _write(home: Path, pair: dict[str, str]) -> None:
+        (home / "fullchain.pem").write_text(pair["certificate"])
+        with os.fdopen(os.open(home / "privkey.pem", os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+            file.write(pair["key"])
+
+    @staticmethod
+    def _sign(home: Path, subject: str, names: list[str]) -> None:
+        done = run(
+            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+            "-nodes", "-days", "3650", "-keyout", home / "privkey.pem", "-out", home / "fullchain.pem",
+            "-subj", f"/CN={subject}",
+            "-addext", "subjectAltName=" + ",".join(f"DNS:{name}" for name in names),
+        )  # fmt: skip
+        if done.returncode:
+            raise RefusedError(f"openssl made no certificate for {names[0]}: {done.stderr.strip()}")
+        (home / "privkey.pem").chmod(0o600)
+
+    def lead(self, site: str) -> None:
+        """Let a site's link point to its pair."""
+        link(self.directory / site, self.home(site).place)
+
+
+class Lead:
+    """A link that is led to another pair, and the way back."""
+
+    def __init__(self, tls: Tls, site: str) -> None:
+        self._tls, self._site = tls, site
+        self._path = tls.directory / site
+        self.before = str(self._path.readlink()) if self._path.is_symlink() else ""
+
+    def diff(self) -> dict[str, str]:
+        """Return the change as `--diff` prints it: which pair, and nothing of what is in it."""
+        name, place = str(self._path), self._tls.home(self._site).place
+        before = f"-> {self.before}\n" if self.before else ""
+        return {"before_header": name, "after_header": name, "before": before, "after": f"-> {place}\n"}
+
+    def land(self) -> None:
+        """Lead it there."""
+        self._tls.lead(self._site)
+
+    def revert(self) -> None:
+        """Lead it back."""
+        if self.before:
+            link(self._path, self.before)
 
 
 class Configuration:
@@ -244,8 +356,8 @@ class Configuration:
     def __init__(self, params: dict[str, Any]) -> None:
         self.home = Path(params["directory"])
         self.enabled = self.home / "sites-enabled"
-        self.certificates: dict[str, list[str]] = params["certificates"]
-        self.tls = Tls(self.home / "tls")
+        pairs = params.get("pairs"), params.get("selfsigned")
+        self.tls = Tls(self.home / "tls", params["certificates"], pairs[1], pairs[0])
         self.webroot = Path(params["webroot"])
         self.marker = Path(params["marker"])
         self.unit = Path(params["unit_directory"]) / "fastapi-metal.conf"
@@ -347,7 +459,7 @@ class Service:
         )
 
 
-def land(configuration: Configuration, service: Service, changes: list[Change]) -> None:
+def land(configuration: Configuration, service: Service, changes: list[Change | Lead]) -> None:
     """Put the tested files in place and have them loaded; take them back if Nginx will not load them."""
     configuration.marker.touch()
     configuration.webroot.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -362,27 +474,36 @@ def land(configuration: Configuration, service: Service, changes: list[Change]) 
         run("systemctl", "daemon-reload")
         configuration.marker.unlink()
         raise
-    for path in configuration.tls.unwanted(configuration.certificates):
+    for path in configuration.tls.unwanted():
         path.unlink() if path.is_symlink() else shutil.rmtree(path)
     configuration.marker.unlink()
 
 
 def apply(configuration: Configuration, service: Service, check: bool) -> dict[str, Any]:
     """Bring the machine to the wanted state; return what Ansible is told."""
-    missing = configuration.tls.missing(configuration.certificates)
-    changes = configuration.changes()
+    tls = configuration.tls
+    if tls.by_hand() and not check:
+        listed = ", ".join(str(tls.directory / site) for site in tls.by_hand())
+        raise RefusedError(
+            f"{listed} was made by hand, and the inventory names another certificate for the site: move it "
+            "away, or take `web.tls` out."
+        )
+    missing, moved = tls.missing(), tls.moved()
+    changes: list[Change | Lead] = [*configuration.changes(), *(Lead(tls, site) for site in moved)]
     webroot = configuration.webroot
     changed = bool(
         missing
         or changes
-        or configuration.tls.unwanted(configuration.certificates)
+        or tls.unwanted()
         or not webroot.is_dir()
         or spoilt(webroot, 0o755)
         or configuration.marker.exists()
     )
     if not check:
+        for site in {*missing, *moved}:
+            tls.make(site)
         for site in missing:
-            configuration.tls.make(site, configuration.certificates[site])
+            tls.lead(site)
     # In check mode a missing certificate stays missing, and Nginx would complain about nothing else.
     if shutil.which("nginx", path=search_path()) and not (check and missing):
         configuration.test()
@@ -391,7 +512,7 @@ def apply(configuration: Configuration, service: Service, check: bool) -> dict[s
     return {
         "changed": changed,
         "diff": [change.diff() for change in changes],
-        "temporary": configuration.tls.served_temporarily(configuration.certificates),
+        "temporary": tls.served_temporarily(),
     }
 
 
@@ -402,6 +523,8 @@ def main() -> None:
             "main": {"type": "str", "required": True},
             "sites": {"type": "dict", "required": True},
             "certificates": {"type": "dict", "required": True},
+            "selfsigned": {"type": "dict", "default": {}},
+            "pairs": {"type": "dict", "default": {}, "no_log": True},
             "unit": {"type": "str", "required": True},
             "webroot": {"type": "path", "required": True},
             "directory": {"type": "path", "default": "/etc/nginx"},

@@ -279,7 +279,13 @@ def test_filters_give_each_role_its_rows(filters: ModuleType, shop: dict[str, An
             "path": "/",
             "strip_path": False,
             "static": [],
-            "cache": complete(shop)["web"]["cache"],
+            **{key: complete(shop)["web"][key] for key in ("cache", "tls", "rate_limit")},
+            "hsts": "week",
+            "headers": {},
+            "trusted_proxies": [],
+            "client_header": "X-Forwarded-For",
+            "max_connections": 0,
+            "max_header": "16k",
         }
     ]
     assert filters.certbot_sites(apps, ["web"]) == [

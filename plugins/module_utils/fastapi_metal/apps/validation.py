@@ -15,6 +15,7 @@ from .validation_cache import of_cache, of_cache_group, of_micro_cache
 from .validation_commands import of_commands
 from .validation_serving import OURS, VARIABLE, of_module, of_secrets, of_server, of_values, of_web
 from .validation_source import of_fit, of_install, of_source
+from .validation_tls import of_tls
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 
@@ -104,7 +105,9 @@ def of_texts(variable: str, app: Mapping[str, Any]) -> Iterator[str]:
     aliases = app.get("aliases")
     domains += [("aliases", alias) for alias in aliases] if isinstance(aliases, list) else []
     for key, domain in domains:
-        if isinstance(domain, str) and not is_domain(domain):
+        # Nginx takes `*` for one label or more; its certificate comes over DNS or is the user's own.
+        bare = domain.removeprefix("*.") if key == "aliases" and isinstance(domain, str) else domain
+        if isinstance(bare, str) and not is_domain(bare):
             yield sentence(
                 f"{variable}.{key}",
                 f"is {shown(domain)}, which is no host name",
@@ -215,6 +218,7 @@ def of_entry(name: str, app: Any) -> Iterator[str]:
     yield from of_web(f"{variable}.web", app.get("web"))
     yield from of_micro_cache(f"{variable}.web", app.get("web"))
     yield from of_cache(variable, app)
+    yield from of_tls(variable, app)
 
 
 def names_of(app: Any) -> set[str]:

@@ -1,17 +1,29 @@
 """What takes longer to find out: certificates, packages, whether a reboot is due."""
 
 import subprocess
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from .config import Config
 from .text import Figures
 
+# The subject that role nginx gives to what a site shows until an authority's certificate is there.
+TEMPORARY = "temporary certificate of fastapi-metal"
 
-def not_after(path: Path) -> float | None:
-    """Return when a certificate ends."""
+
+@dataclass(frozen=True)
+class Certificate:
+    """What matters of one."""
+
+    ends: float
+    temporary: bool
+
+
+def certificate(path: Path) -> Certificate | None:
+    """Return what a file holds, nothing if it is no certificate."""
     done = subprocess.run(
-        ["openssl", "x509", "-noout", "-enddate", "-in", str(path)],
+        ["openssl", "x509", "-noout", "-enddate", "-subject", "-in", str(path)],
         capture_output=True,
         text=True,
         check=False,
@@ -20,18 +32,21 @@ def not_after(path: Path) -> float | None:
     if done.returncode != 0:
         return None
     # notAfter=Nov 22 06:31:34 2026 GMT
-    text = done.stdout.strip().partition("=")[2].removesuffix(" GMT")
-    return datetime.strptime(text, "%b %d %H:%M:%S %Y").replace(tzinfo=UTC).timestamp()
+    said = dict(line.partition("=")[::2] for line in done.stdout.splitlines())
+    ends = datetime.strptime(said["notAfter"].strip().removesuffix(" GMT"), "%b %d %H:%M:%S %Y")
+    return Certificate(ends.replace(tzinfo=UTC).timestamp(), TEMPORARY in said.get("subject", ""))
 
 
 def certificates(config: Config) -> Figures:
-    """Return when each site's certificate ends; a site without one is not there."""
+    """Return when each site's certificate ends, and which is temporary; a site without one is left out."""
     figures = Figures()
     figures.describe("certificate_expiry_timestamp_seconds", "When the certificate of a site ends.")
+    figures.describe("certificate_temporary", "1 while a site shows what no authority has issued.")
     for site, place in sorted(config.certificates.items()):
-        end = not_after(config.root / place.lstrip("/"))
-        if end is not None:
-            figures.add("certificate_expiry_timestamp_seconds", end, site=site)
+        found = certificate(config.root / place.lstrip("/"))
+        if found is not None:
+            figures.add("certificate_expiry_timestamp_seconds", found.ends, site=site)
+            figures.add("certificate_temporary", found.temporary, site=site)
     return figures
 
 

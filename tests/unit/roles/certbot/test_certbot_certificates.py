@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import os
 import subprocess
-import sys
 import urllib.error
 from pathlib import Path
 from types import ModuleType
@@ -53,16 +52,8 @@ Ask for help or search for solutions at https://community.letsencrypt.org.
 
 @pytest.fixture(scope="module")
 def certificates() -> ModuleType:
-    """Load the module as Ansible would find it."""
-    spec = importlib.util.spec_from_file_location(
-        "certbot_certificates", ROOT / "plugins/modules/certbot_certificates.py"
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["certbot_certificates"] = module
-    spec.loader.exec_module(module)
-    return module
+    """Load the package as Ansible's module does."""
+    return importlib.import_module("ansible.module_utils.fastapi_metal.certificates.issuing")
 
 
 class Machine:
@@ -85,6 +76,15 @@ class Machine:
         self.tokens: list[str] = []
         self.warnings: list[str] = []
         patch.setattr(module, "authority_problem", lambda _url: self.down)
+        self.identities: list[str] = []
+        self.records: dict[str, list[tuple[str, str]]] = {}
+        patch.setattr(module, "identities", lambda _url: self.identities)
+        caa = importlib.import_module("ansible.module_utils.fastapi_metal.certificates.caa")
+        patch.setattr(
+            module,
+            "forbidden",
+            lambda domain, names: caa.forbidden(domain, names, lambda name: self.records.get(name, [])),
+        )
         patch.setattr(module, "served", lambda _domain: self.served)
         patch.setattr(module, "fetch", self.fetch)
 
@@ -224,7 +224,7 @@ def test_an_authority_that_is_down_is_a_warning(machine: Machine) -> None:
     (warning,) = machine.warnings
     assert "office" in warning
     assert f"{DIRECTORY} cannot be used: Connection refused" in warning
-    assert "the next run asks again" in warning
+    assert "the machine asks again every hour" in warning
     assert not machine.run()["changed"]
     machine.down = None
     assert machine.run()["issued"] == {"office": "there is none"}
@@ -348,3 +348,43 @@ def test_a_directory_that_cannot_be_asked_is_told_in_words(certificates: ModuleT
     assert certificates.authority_problem(page.as_uri()) is not None
     page.write_text(json.dumps({"newOrder": "x"}))
     assert certificates.authority_problem(page.as_uri()) is None
+
+
+def test_an_authority_that_the_owner_shuts_out_is_not_asked(machine: Machine) -> None:
+    """A CAA record names another one: a sentence, and no attempt that the authority would count."""
+    machine.identities = ["acme.example.org"]
+    machine.records = {"example.org": [("issue", "ca.example.net")]}
+    with pytest.raises(machine.module.RefusedError, match=r"lets ca\.example\.net issue"):
+        machine.run()
+    assert machine.calls() == []
+    machine.records = {"example.org": [("issue", "acme.example.org")]}
+    machine.run()
+    assert len(machine.calls()) == 1
+
+
+def test_an_account_that_is_known_before_is_in_no_command_line(machine: Machine) -> None:
+    """The key goes by a file that is gone afterwards; Certbot's words show its place alone."""
+    settings = machine.module.Settings(
+        machine.directory, "", "ecdsa", machine.webroot, machine.root / "letsencrypt", machine.tls, 20,
+        machine.module.Binding("kid-1", "planted-hmac"),
+    )  # fmt: skip
+    assert machine.module.issue("shop", ["shop.example.org"], settings) is None
+    (call,) = machine.calls()
+    file = Path(call.split("--config ")[1].split()[0])
+    assert not file.exists()
+    assert "planted-hmac" not in call
+
+
+def test_over_dns_nobody_has_to_reach_port_80(machine: Machine) -> None:
+    """Wildcards are had this way; a change of the way asks anew."""
+    dns = machine.module.Dns("rfc2136", "/etc/letsencrypt/dns.ini", 5)
+    settings = machine.module.Settings(
+        machine.directory, "", "ecdsa", machine.webroot, machine.root / "letsencrypt", machine.tls, 20,
+        machine.module.Binding(), dns,
+    )  # fmt: skip
+    machine.elsewhere = {"shop.example.org"}
+    machine.sites = [{"name": "shop", "domains": ["shop.example.org", "*.shop.example.org"]}]
+    work = machine.module.Run(settings, machine.sites, machine.hook, False)
+    assert work.all(True)["issued"] == {"shop": "there is none"}
+    assert "--dns-rfc2136 --dns-rfc2136-credentials /etc/letsencrypt/dns.ini" in machine.calls()[0]
+    assert "--webroot" not in machine.calls()[0]

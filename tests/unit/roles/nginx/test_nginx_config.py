@@ -56,6 +56,8 @@ class Machine:
         (self.enabled / "default").symlink_to(self.home / "sites-available/default")
         self.sites = {"shop": "shop's text\n"}
         self.main = "# ours\n"
+        self.selfsigned: dict[str, list[str]] = {}
+        self.pairs: dict[str, dict[str, str]] = {}
 
     def load(self) -> None:
         """Stand for the running Nginx."""
@@ -69,7 +71,13 @@ class Machine:
             {
                 "main": self.main,
                 "sites": self.sites,
-                "certificates": {name: [f"{name}.example.org"] for name in self.sites},
+                "certificates": {
+                    name: [f"{name}.example.org"]
+                    for name in self.sites
+                    if name not in {*self.selfsigned, *self.pairs}
+                },
+                "selfsigned": self.selfsigned,
+                "pairs": self.pairs,
                 "unit": "[Service]\nRestart=on-failure\n",
                 "webroot": str(self.root / "acme"),
                 "directory": str(self.home),
@@ -269,3 +277,86 @@ def test_nginx_own_words_are_found(nginx_config: ModuleType) -> None:
     assert nginx_config.refusal(said) == "no port in upstream"
     assert nginx_config.refusal("2026/11/22 00:00:00 [emerg] 12#12: bind() failed.") == "bind() failed"
     assert nginx_config.refusal("") == "no reason given"
+
+
+def pair(name: str, where: Path) -> dict[str, str]:
+    """Return a certificate and its key as a user brings them."""
+    where.mkdir()
+    words = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj")
+    openssl(*words, f"/CN={name}", "-keyout", where / "key.pem", "-out", where / "chain.pem")
+    return {"certificate": (where / "chain.pem").read_text(), "key": (where / "key.pem").read_text()}
+
+
+def shown(machine: Machine) -> str:
+    """Return whose certificate the shop shows."""
+    return openssl("x509", "-in", machine.tls / "shop/fullchain.pem", "-noout", "-subject")
+
+
+def test_a_pair_of_the_users_is_served_and_turned(machine: Machine, tmp_path: Path) -> None:
+    """It is there after one run, another one takes its place, and the old key is gone from the disk."""
+    machine.pairs = {"shop": pair("first", tmp_path / "one")}
+    assert machine.run()["changed"]
+    assert "first" in shown(machine)
+    assert (machine.tls / "shop/privkey.pem").stat().st_mode & 0o777 == 0o600
+    assert not machine.run()["changed"]
+    machine.pairs = {"shop": pair("second", tmp_path / "two")}
+    told = machine.run(check=True)
+    assert told["changed"]
+    assert "first" in shown(machine)
+    result = machine.run()
+    assert "second" in shown(machine)
+    assert machine.loads == 2
+    assert "PRIVATE" not in str(result)
+    assert len(list((machine.tls / ".own").iterdir())) == 1
+
+
+def test_a_pair_that_nginx_will_not_load_is_taken_back(machine: Machine, tmp_path: Path) -> None:
+    """The link leads to the pair of before."""
+    machine.pairs = {"shop": pair("first", tmp_path / "one")}
+    machine.run()
+    machine.pairs, machine.refuses = {"shop": pair("second", tmp_path / "two")}, "no"
+    with pytest.raises(machine.module.RefusedError):
+        machine.run()
+    assert "first" in shown(machine)
+
+
+def test_a_key_that_others_may_read_is_mended(machine: Machine, tmp_path: Path) -> None:
+    """Its mode is part of what is wanted."""
+    machine.pairs = {"shop": pair("first", tmp_path / "one")}
+    machine.run()
+    (machine.tls / "shop/privkey.pem").chmod(0o644)
+    assert machine.run()["changed"]
+    assert (machine.tls / "shop/privkey.pem").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_self_signed_pair_stays_until_the_names_change(machine: Machine) -> None:
+    """It is no temporary one, and says that it has signed itself."""
+    machine.selfsigned = {"shop": ["shop.example.org"]}
+    assert machine.run()["temporary"] == []
+    assert "self-signed certificate of fastapi-metal" in shown(machine)
+    before = (machine.tls / "shop/fullchain.pem").read_text()
+    assert not machine.run()["changed"]
+    machine.selfsigned = {"shop": ["shop.example.org", "www.example.org"]}
+    assert machine.run()["changed"]
+    assert (machine.tls / "shop/fullchain.pem").read_text() != before
+
+
+def test_from_a_pair_of_its_own_to_an_authority_the_site_is_served_on(
+    machine: Machine, tmp_path: Path
+) -> None:
+    """Until Certbot has brought another, the one of before is shown and lies where it lay."""
+    machine.pairs = {"shop": pair("first", tmp_path / "one")}
+    machine.run()
+    machine.pairs = {}
+    machine.run()
+    assert "first" in shown(machine)
+
+
+def test_a_directory_made_by_hand_and_another_wish_are_refused(machine: Machine, tmp_path: Path) -> None:
+    """Nobody's files are taken away, and nobody is told that what he wished is served."""
+    machine.run()
+    (machine.tls / "shop").unlink()
+    (machine.tls / "shop").mkdir()
+    machine.pairs = {"shop": pair("first", tmp_path / "one")}
+    with pytest.raises(machine.module.RefusedError, match="was made by hand"):
+        machine.run()

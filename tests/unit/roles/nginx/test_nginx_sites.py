@@ -139,11 +139,6 @@ def test_no_query_string_is_logged(make_role: Any) -> None:
     assert not logged & {"request", "request_uri", "args", "query_string", "http_referer", "uri"}
 
 
-def test_strict_transport_security_can_be_left_out(make_role: Any) -> None:
-    """An empty value prints no header."""
-    assert "Strict" not in sites(make_role, SHOP, nginx_strict_transport_security="")["shop"]
-
-
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
