@@ -5,7 +5,7 @@
         apps: "{{ apps | default({}) }}"
         serving_group: web  # the default: where the playbooks run the roles that applications need
 
-Reports everything that is wrong at once, each in one sentence.
+Reports everything that is wrong at once, each in one sentence; secrets of a vault that are placeholders too.
 """
 
 import sys
@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
 from ansible.plugins.action import ActionBase
 from fastapi_metal.apps.validation import problems
+from fastapi_metal.vault.needs import placeholders
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
@@ -31,6 +32,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
         args = self._task.args
         serving_group = str(args.get("serving_group", "web"))
         found = problems(args.get("apps", {}), (task_vars or {}).get("groups"), serving_group)
+        found += placeholders(task_vars or {})
         result["changed"] = False
         if found:
             result["failed"] = True

@@ -47,6 +47,12 @@ async def process(request: Request, seconds: float = 0) -> dict[str, Any]:
     }
 
 
+@routes.get("/metrics")
+async def metrics() -> Response:
+    """Show a figure that nobody outside may see."""
+    return Response("metrics_seen 1\n", media_type="text/plain; version=0.0.4")
+
+
 @routes.get("/request")
 async def reflect(request: Request) -> dict[str, Any]:
     """Tell of the request as a framework sees it."""
