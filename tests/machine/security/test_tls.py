@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import testinfra
 from authority import Authority, Pair
 from client import Site, wait_until
-from conftest import Lab, first, information, say
+from conftest import Lab, first, say
+from machinery import install, machine, put
 from testinfra.host import Host
 from traffic import Plan, traffic
 
@@ -28,27 +28,13 @@ SEVERE = {"MEDIUM", "HIGH", "CRITICAL"}
 @pytest.fixture(scope="module")
 def web() -> Host:
     """Return the machine with the sites."""
-    return testinfra.get_host(f"ssh://{first()}", ssh_config=information()["ssh_config"], sudo=True)
+    return machine(first())
 
 
 @pytest.fixture(scope="module")
 def outside() -> Host:
     """Return the machine that asks it from outside."""
-    return testinfra.get_host(f"ssh://{OUTSIDE}", ssh_config=information()["ssh_config"], sudo=True)
-
-
-def install(machine: Host, *packages: str) -> None:
-    """Have packages of Debian's there, and nothing of them running."""
-    machine.check_output(
-        "printf '#!/bin/sh\\nexit 101\\n' > /usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d && "
-        "DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "
-        f"{' '.join(packages)} > /dev/null && rm /usr/sbin/policy-rc.d"
-    )
-
-
-def put(machine: Host, path: str, text: str) -> None:
-    """Write a file."""
-    machine.check_output("cat > %s <<'THE-END'\n%s\nTHE-END\nchmod 600 %s", path, text, path)
+    return machine(OUTSIDE)
 
 
 def presented(site: Site) -> tuple[str, dict[str, Any]]:

@@ -63,6 +63,6 @@ def placeholders(variables: Mapping[str, Any]) -> Iterator[str]:
         value = variables[name]
         if NAME.fullmatch(name) and (value is None or str(value).strip().lower() in PLACEHOLDERS):
             yield (
-                f"`{name}` in group_vars/all/vault.yml is empty or a placeholder; `bin/secrets rotate {name}` "
-                "gives it a random value, or set the one that you were given with `ansible-vault edit`."
+                f"`{name}` in group_vars/all/vault.yml is empty or a placeholder; `bin/secrets rotate "
+                f"{name}` gives it a random value; one that you were given is set with `ansible-vault edit`."
             )
