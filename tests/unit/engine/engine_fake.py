@@ -86,6 +86,7 @@ class FakeMachine:
     users: dict[str, str] = field(default_factory=dict)
     groups: set[str] = field(default_factory=lambda: {"www-data"})
     words: dict[str, str] = field(default_factory=dict)
+    encrypts: bool = True
     free: int = 10_000
     # MiB that are available while nothing runs, and that one release uses.
     memory: int = 4000
@@ -174,6 +175,9 @@ class FakeMachine:
 
     def wrong_schedule(self, text: str) -> str | None:
         return "Failed to parse calendar specification" if text == "sometimes" else None
+
+    def encrypt(self, name: str, value: bytes) -> bytes | None:
+        return f"encrypted {name} {value[::-1].decode()}".encode() if self.encrypts else None
 
     def stamp(self, path: Path, age: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)

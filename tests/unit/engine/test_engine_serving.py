@@ -106,6 +106,24 @@ def test_secrets_in_the_environment_are_in_no_file_of_the_release(host: Host) ->
     assert not [path for path in files if "s3cret-value" in path.read_text(errors="replace")]
 
 
+def test_secrets_in_files_are_encrypted_where_the_machine_can(host: Host) -> None:
+    """The unit names each as it lies there, and the same secrets again are the same release."""
+    given = {"secrets": {"api_key": "s3cret-value"}}
+    for encrypts, line, text in (
+        (True, "LoadCredentialEncrypted=api_key:{}/api_key@", "encrypted api_key eulav-terc3s"),
+        (False, "LoadCredential=api_key:{}/api_key", "s3cret-value"),
+    ):
+        host.machine.encrypts = encrypts
+        assert host.deploy("one" if encrypts else "two", **given)["problem"] is None
+        release = host.layout.current.readlink().name
+        kept = host.layout.credentials(release)
+        assert [path.read_text() for path in kept.iterdir()] == [text]
+        assert [path.stat().st_mode & 0o777 for path in kept.iterdir()] == [0o400]
+        assert f"\n{line.format(kept)}\n" in host.layout.drop_in(release).read_text()
+        host.deploy("one" if encrypts else "two", **given)
+        assert host.layout.current.readlink().name == release
+
+
 def test_how_secrets_come_is_part_of_a_release(host: Host) -> None:
     """The same secrets in another form are a new release, and a changed one too."""
     one = {"secrets": {"api_key": "s3cret-value"}}

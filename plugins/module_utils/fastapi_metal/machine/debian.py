@@ -195,6 +195,15 @@ class Debian:
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
         return None if done.returncode == 0 else (done.stderr.strip().splitlines() or ["refused"])[0]
 
+    def encrypt(self, name: str, value: bytes) -> bytes | None:
+        """Let systemd do it with the host's key, which it makes when there is none."""
+        argv = ["systemd-creds", "encrypt", "--with-key=host", f"--name={name}", "-", "-"]
+        try:
+            done = subprocess.run(argv, input=value, capture_output=True, check=False, timeout=60)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout if done.returncode == 0 and done.stdout else None
+
     def stamp(self, path: Path, age: int) -> None:
         """Leave a file of this age."""
         path.parent.mkdir(parents=True, exist_ok=True)

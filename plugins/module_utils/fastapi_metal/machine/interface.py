@@ -142,6 +142,9 @@ class Machine(Protocol):
     def wrong_schedule(self, text: str) -> str | None:
         """Return what is wrong with a time of systemd's calendar, or nothing."""
 
+    def encrypt(self, name: str, value: bytes) -> bytes | None:
+        """Return a secret as a credential that only this machine decrypts; None where it cannot."""
+
     def stamp(self, path: Path, age: int) -> None:
         """Leave an empty file of this age, in nanoseconds since 1970."""
 

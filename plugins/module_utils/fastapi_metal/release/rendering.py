@@ -43,6 +43,8 @@ SANDBOX = (
 
 # No secret can have this name.
 SECRETS_FILE = ".environment"
+# What the name of a file ends with that systemd decrypts with the machine's key.
+ENCRYPTED = "@"
 
 WAIT_FOR_DATABASE = "/usr/local/lib/fastapi-metal/wait-for-database"
 
@@ -119,7 +121,13 @@ def secrets_lines(settings: Settings, release_id: str) -> list[str]:
     place = settings.layout.credentials(release_id)
     if settings.secrets and settings.entry["secrets_as"] == "env":
         return [f"EnvironmentFile={place}/{SECRETS_FILE}"]
-    return [f"LoadCredential={name}:{place}/{name}" for name in sorted(settings.secrets)]
+    return [
+        # On a machine that could not encrypt it, it lies there plain, root's alone.
+        f"LoadCredential={name}:{place}/{name}"
+        if (place / name).is_file()
+        else f"LoadCredentialEncrypted={name}:{place}/{name}{ENCRYPTED}"
+        for name in sorted(settings.secrets)
+    ]
 
 
 def sandbox(without: list[str]) -> list[str]:

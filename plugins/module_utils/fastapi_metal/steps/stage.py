@@ -13,7 +13,15 @@ from ..packages.virtualenv import build
 from ..release import job_units
 from ..release.identity import Identity
 from ..release.recording import recordable
-from ..release.rendering import SECRETS_FILE, Rendered, render, secrets_file, working_directory
+from ..release.rendering import (
+    ENCRYPTED,
+    SECRETS_FILE,
+    Rendered,
+    drop_in,
+    render,
+    secrets_file,
+    working_directory,
+)
 from . import jobs
 from .static import publish
 
@@ -135,15 +143,19 @@ class Staging:
         return True
 
     def credentials(self) -> bool:
-        """Write its secrets where only root may read them."""
+        """Write its secrets where only root may read them, with the machine's key where systemd can."""
         place = self.engine.layout.credentials(self.id)
         directory(place, 0o700)
         settings = self.engine.settings
-        files = settings.secrets
-        if files and settings.entry["secrets_as"] == "env":
-            files = {SECRETS_FILE: secrets_file(settings)}
-        for name, value in files.items():
-            write(place / name, value, 0o400)
+        if settings.secrets and settings.entry["secrets_as"] == "env":
+            write(place / SECRETS_FILE, secrets_file(settings), 0o400)
+            return True
+        for name, value in settings.secrets.items():
+            encrypted = self.engine.machine.encrypt(name, value.encode())
+            if encrypted is None:
+                write(place / name, value, 0o400)
+            else:
+                write(place / f"{name}{ENCRYPTED}", encrypted, 0o400)
         return True
 
     def drop_in(self) -> bool:
@@ -152,7 +164,8 @@ class Staging:
         directory(path.parent, 0o755)
         if self.rendered.listener:
             self.own_socket()
-        write(path, self.rendered.drop_in, 0o644)
+        # It names the secrets as they lie there by now.
+        write(path, drop_in(self.engine.settings, self.id), 0o644)
         jobs.lay_out(self.engine, self.id)
         return True
 
