@@ -8,11 +8,12 @@ from faults_apps import FAULTS_APPS, NOT_CAUSED_APPS
 from faults_fleet import FAULTS_FLEET, NOT_CAUSED_FLEET
 from faults_monitoring import NOT_CAUSED_MONITORING
 from faults_security import FAULTS_SECURITY, NOT_CAUSED_SECURITY
+from faults_tls import FAULTS_TLS, NOT_CAUSED_TLS
 from machine import TESTS, Machine
 
-# Those of the table are caused on the machines of `default`, `apps` and `security`; others cause their own.
-SCENARIOS = ("default", "releases", "apps", "monitoring", "security")
-ALL = [*FAULTS, *FAULTS_APPS, *FAULTS_FLEET, *FAULTS_SECURITY]
+# Those of the table are caused on the machines of `default`, `apps`, `security`, `tls`; others cause their own.
+SCENARIOS = ("default", "releases", "apps", "monitoring", "security", "tls")
+ALL = [*FAULTS, *FAULTS_APPS, *FAULTS_FLEET, *FAULTS_SECURITY, *FAULTS_TLS]
 
 
 # One machine after the other: a session's fixture with another parameter is another machine.
@@ -60,5 +61,6 @@ def test_every_verify_test_has_a_fault() -> None:
         *NOT_CAUSED_FLEET,
         *NOT_CAUSED_MONITORING,
         *NOT_CAUSED_SECURITY,
+        *NOT_CAUSED_TLS,
     }
     assert there == listed | elsewhere

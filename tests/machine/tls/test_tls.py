@@ -18,6 +18,7 @@ from conftest import Lab, first, say
 from machinery import install, machine, put
 from testinfra.host import Host
 from traffic import Plan, traffic
+from wire import said
 
 OUTSIDE = "out1"
 # They come from the authority of the lab: it says nothing of revocation, and its certificates last for years.
@@ -80,10 +81,10 @@ def test_a_closed_network_has_a_certificate_of_its_own(web: Host) -> None:
 
     Red when such a site shows what is called temporary, for which an alert would fire for ever.
     """
-    home = "/etc/nginx/tls/closed"
+    home = "/etc/nginx/tls/own"
     told = web.check_output(f"openssl x509 -noout -subject -ext subjectAltName -in {home}/fullchain.pem")
     assert "self-signed certificate of fastapi-metal" in told
-    assert "DNS:closed.lab.test" in told
+    assert "DNS:own.lab.test" in told
     assert web.file(f"{web.check_output(f'readlink -f {home}')}/privkey.pem").mode == 0o600
 
 
@@ -250,7 +251,7 @@ def test_whoever_goes_round_the_balancer_gets_no_answer(lab: Lab, outside: Host)
     for header in ("X-A: b", f"X-Forwarded-For: {lab.address(OUTSIDE)}"):
         with socket.create_connection((lab.address(first()), 80), 10) as wire:
             wire.sendall(f"GET /request HTTP/1.1\r\nHost: behind.lab.test\r\n{header}\r\n\r\n".encode())
-            assert wire.recv(1000) == b""
+            assert said(wire).text == b""
     ask = f"curl -sS -o /dev/null -w '%{{http_code}}' --resolve behind.lab.test:80:{lab.address(first())} "
     assert outside.check_output(f"{ask} http://behind.lab.test/request") == "200"
     plain = f"{ask} -H 'X-Forwarded-Proto: http' http://behind.lab.test/request"
