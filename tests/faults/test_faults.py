@@ -11,7 +11,7 @@ from faults_security import FAULTS_SECURITY, NOT_CAUSED_SECURITY
 from faults_tls import FAULTS_TLS, NOT_CAUSED_TLS
 from machine import TESTS, Machine
 
-# Those of the table are caused on the machines of `default`, `apps`, `security`, `tls`; others cause their own.
+# Those of the table are caused on machines of `default`, `apps`, `security`, `tls`; others cause their own.
 SCENARIOS = ("default", "releases", "apps", "monitoring", "security", "tls")
 ALL = [*FAULTS, *FAULTS_APPS, *FAULTS_FLEET, *FAULTS_SECURITY, *FAULTS_TLS]
 
