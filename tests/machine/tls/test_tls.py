@@ -21,7 +21,7 @@ from traffic import Plan, traffic
 from wire import said
 
 OUTSIDE = "out1"
-# They come from the authority of the lab: it says nothing of revocation, and its certificates last for five years.
+# They come from the authority of the lab: it says nothing of revocation, and its certificates last for years.
 OF_THE_LAB = {"cert_validityPeriod", "cert_extlifeSpan", "cert_revocation"}
 SEVERE = {"MEDIUM", "HIGH", "CRITICAL"}
 
