@@ -45,6 +45,8 @@ def client(lab: Lab, server: Host, tmp_path_factory: pytest.TempPathFactory) -> 
     apps = {**lab.variable("apps"), "catalog": {**CATALOG, "source": {"path": str(ROOT / "app")}}}
     own = {
         "apps": apps,
+        # The name leads nowhere here, and nobody asks for a certificate.
+        "certbot_preflight": False,
         "valkey_listen_addresses": [lab.address(SERVER)],
         "valkey_client_networks": [lab.address(CLIENT)],
         "app_cache_url": f"rediss://{lab.address(SERVER)}:6379/0?ssl_ca_certs={CERTIFICATE}",
@@ -83,9 +85,17 @@ def ask_all(client: Host) -> list[float]:
     return sorted(float(line.split()[1]) for line in lines)
 
 
-def add(client: Host) -> str:
+def forty_kept(client: Host) -> bool:
+    """Ask twice for forty lists; tell whether the second time all of them were kept there."""
+    ask_all(client)
+    before = reads(client, "hit")
+    ask_all(client)
+    return reads(client, "hit") == before + 40
+
+
+def add(client: Host, sku: str) -> str:
     """Add a product; return the status."""
-    body = json.dumps({"sku": f"FAR-{time.time_ns()}", "name": "Far", "price": "1"})
+    body = json.dumps({"sku": sku, "name": "Far", "price": "1"})
     status: str = client.check_output(
         f"{CURL} -o /dev/null -w '%{{http_code}}' -H 'Authorization: Bearer {KEY}' "
         f"-H 'Content-Type: application/json' -d '{body}' {SITE}/products"
@@ -99,20 +109,15 @@ def test_reads_are_served_from_another_machine(client: Host, server: Host, lab: 
     Red when the address, the password or the trusted certificate is not what the server has.
     """
     assert cache(client) == "answers"
-    ask_all(client)
-    before = {result: reads(client, result) for result in ("hit", "miss", "bypass")}
-    ask_all(client)
-    assert {result: reads(client, result) - was for result, was in before.items()} == {
-        "hit": 40,
-        "miss": 0,
-        "bypass": 0,
-    }
-    assert server.check_output("cache-cli --scan --pattern 'catalog:*' | wc -l") >= "40"
+    wait_until("forty reads from it", lambda: forty_kept(client), 60)
+    assert int(server.check_output("cache-cli --scan --pattern 'catalog:*' | wc -l")) > 40
     known = server.check_output("cache-cli client list")
     assert re.search(rf"addr={re.escape(lab.address(CLIENT))}:\d+ .* user=catalog ", known)
-    assert add(client) == "201"
-    ask_all(client)
-    assert reads(client, "miss") - before["miss"] == 40
+    ask = f"{CURL} --fail {SITE}/products?limit=40"
+    sku = f"FAR-{time.time_ns()}"
+    assert sku not in client.check_output(ask)
+    assert add(client, sku) == "201"
+    assert sku in client.check_output(ask)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +139,7 @@ def test_a_machine_that_is_away_costs_time_alone(client: Host, server: Host, awa
     server.check_output(away)
     try:
         without = ask_all(client)
-        assert add(client) == "201"
+        assert add(client, f"FAR-{time.time_ns()}") == "201"
         assert cache(client) == "does not answer"
     finally:
         server.check_output(back)
@@ -143,8 +148,7 @@ def test_a_machine_that_is_away_costs_time_alone(client: Host, server: Host, awa
         f"middle: {with_it[20]:.4f} s and {without[20]:.4f} s"
     )
     # Each worker is kept waiting for 0.25 s at most, and nobody else for two seconds.
-    assert without[-1] < 1
+    assert without[-1] < 2
     assert without[20] < 0.2
     wait_until("the cache again", lambda: cache(client) == "answers", 20)
-    before = reads(client, "hit")
-    wait_until("a read from it", lambda: bool(ask_all(client)) and reads(client, "hit") >= before + 40, 20)
+    wait_until("forty reads from it", lambda: forty_kept(client), 60)
