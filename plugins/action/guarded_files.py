@@ -30,7 +30,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
         result.update(self._step("land"))
         if result.get("failed") or not result.get("pending"):
             return result
-        landed = time.monotonic()
+        landed, self._token = time.monotonic(), result.pop("token")
         if self._again("confirm", "confirmed", True, landed + seconds):
             return {**result, "pending": False}
         name = self._task.args["name"]
@@ -58,7 +58,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible ships no types
 
     def _step(self, step: str) -> Result:
         """Run one step of the module on the machine."""
-        args = self._task.args if step == "land" else {"name": self._task.args["name"]}
+        args = self._task.args if step == "land" else {"name": self._task.args["name"], "token": self._token}
         found: Result = self._execute_module(
             module_name="guarded_files", module_args={**args, "step": step}, task_vars=self._variables
         )

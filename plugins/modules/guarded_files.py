@@ -37,6 +37,10 @@ options:
     choices: [land, confirm, ask]
     type: str
     default: land
+  token:
+    description: The word that C(land) has returned; without it nobody confirms.
+    type: str
+    default: ""
   files:
     description: The files, as for C(config_files).
     type: list
@@ -113,6 +117,8 @@ WAY = {
 SPEC: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},
     "step": {"type": "str", "default": "land", "choices": ["land", "confirm", "ask"]},
+    # It proves who confirms, and is worth nothing afterwards.
+    "token": {"type": "str", "default": "", "no_log": False},
     "files": {"type": "list", "elements": "dict", "default": [], "options": OPTIONS},
     "absent": {"type": "list", "elements": "path", "default": []},
     "unit": {"type": "str", "default": ""},
@@ -128,7 +134,7 @@ def step(wanted: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """Do what the action plugin wants."""
     machine = guarded.Machine()
     if wanted["step"] == "confirm":
-        return guarded.confirm(machine, wanted["name"], current())
+        return guarded.confirm(machine, wanted["name"], wanted["token"], current())
     if wanted["step"] == "ask":
         return guarded.pending(machine, wanted["name"])
     change = guarded.Change(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +35,18 @@ def login(lab: Lab, command: str, *options: str, user: str = "admin") -> subproc
     common = ["-F", lab.info["ssh_config"], "-o", "ControlPath=none", "-o", "BatchMode=yes", "-l", user]
     argv = ["ssh", "-n", *map(str, common), "-o", "ConnectTimeout=5", *options, GUARDED, command]
     return subprocess.run(argv, capture_output=True, text=True, check=False)
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """Kill a playbook and everything that it has begun; Ansible's workers are in sessions of their own."""
+    every = [process.pid]
+    for pid in every:
+        children = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
+        every += [int(child) for child in children.stdout.split()]
+    for pid in every:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.communicate()
 
 
 def said(done: subprocess.CompletedProcess[str]) -> str:

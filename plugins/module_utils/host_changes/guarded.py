@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import secrets
 import shlex
 import shutil
 import subprocess
@@ -80,7 +81,7 @@ def land(machine: Machine, change: Change, connection: Connection | None, check_
     if not changed or check_mode:
         return {"changed": changed, "diff": diffs, "pending": False}
     touched = [file.path for file, _diff in changes] + gone
-    _arm(machine, change, touched, running, connection)
+    token = _arm(machine, change, touched, running, connection)
     try:
         for file, _diff in changes:
             file.land()
@@ -90,17 +91,20 @@ def land(machine: Machine, change: Change, connection: Connection | None, check_
     except (RefusedError, OSError, LookupError):
         put_back(machine, change.name)
         raise
-    return {"changed": True, "diff": diffs, "pending": True}
+    return {"changed": True, "diff": diffs, "pending": True, "token": token}
 
 
-def confirm(machine: Machine, name: str, connection: Connection | None) -> dict[str, Any]:
-    """Keep the change, if this is another connection than the one that landed it."""
+def confirm(machine: Machine, name: str, token: str, connection: Connection | None) -> dict[str, Any]:
+    """Keep the change, if whoever landed it says so over another connection than the one that landed it.
+
+    Only they know that it was opened after the change: a run that was left over might come in just before.
+    """
     state = machine.state / name
     try:
         began = json.loads((state / "began").read_text())
     except FileNotFoundError:
         return {"confirmed": False, "pending": False}
-    if connection is not None and began["connection"] == connection.words():
+    if began["token"] != token or (connection is not None and began["connection"] == connection.words()):
         return {"confirmed": False, "pending": True}
     kept = state.with_name(f"{name}.kept")
     shutil.rmtree(kept, ignore_errors=True)
@@ -146,8 +150,8 @@ def _removed(path: Path) -> dict[str, str]:
 
 def _arm(
     machine: Machine, change: Change, touched: list[Path], running: bool, connection: Connection | None
-) -> None:
-    """Prepare the way back, so that from here on it is gone by itself."""
+) -> str:
+    """Prepare the way back, so that from here on it is gone by itself; return the word that confirms it."""
     _install(machine)
     state = machine.state / change.name
     draft = state.with_name(f"{change.name}.draft")
@@ -169,7 +173,8 @@ def _arm(
         lines.append(f"if systemctl is-active --quiet {change.unit}; then {now}; fi")
     (draft / "undo").write_text("".join(f"{line}\n" for line in lines))
     words = connection.words() if connection else ""
-    (draft / "began").write_text(json.dumps({"connection": words, "unit": change.unit}))
+    token = secrets.token_hex(16)
+    (draft / "began").write_text(json.dumps({"connection": words, "token": token}))
     machine.run("sync", "-f", str(draft))
     draft.rename(state)
     machine.run("sync", "-f", str(state.parent))
@@ -179,6 +184,7 @@ def _arm(
     if done.returncode != 0:
         shutil.rmtree(state)
         raise RefusedError(f"The way back could not be prepared, and nothing was changed: {done.stderr}")
+    return token
 
 
 def _install(machine: Machine) -> None:

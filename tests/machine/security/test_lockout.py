@@ -1,7 +1,5 @@
 """Drills: whatever would lock the administrator out is refused or put back, and the machine is reachable."""
 
-import os
-import signal
 import subprocess
 import time
 from typing import Any
@@ -9,7 +7,7 @@ from typing import Any
 import pytest
 from client import wait_until
 from conftest import Lab, say
-from guards import GUARDED, login, machine, said
+from guards import GUARDED, kill, login, machine, said
 
 # Long enough for a connection, short enough for a test.
 SECONDS = 12
@@ -109,8 +107,7 @@ def cut_and_die(lab: Lab, seconds: int) -> None:
             lambda: host.run("nft list table inet fastapi_metal | grep -q 'dport 22 drop'").rc == 0,
         )
     finally:
-        os.killpg(dying.pid, signal.SIGKILL)
-        dying.wait()
+        kill(dying)
     assert not reachable(lab), "the rules cut nothing"
 
 
