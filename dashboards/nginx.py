@@ -105,6 +105,52 @@ def build() -> Dashboard:
             ),
         ),
     )
+    sites = Part(
+        "What visitors were answered",
+        (
+            lines(
+                "How many requests, by site?",
+                "reqps",
+                Query(f"sum by (site) (rate(site_requests_total{{{OF}}}{WINDOW}))", "{{site}}"),
+                why="Requests over HTTPS that Nginx has answered, by whatever it answered them: files, the micro-cache, the application.",
+                stacked=True,
+            ),
+            lines(
+                "Which site fails?",
+                "reqps",
+                Query(
+                    f'sum by (site, status) (rate(site_requests_total{{{OF}, status=~"5.."}}{WINDOW})) or sum(rate(site_requests_total{{{OF}}}{WINDOW})) * 0',
+                    "{{site}} {{status}}",
+                ),
+                why="Answers with a status of 500 or more: 502 and 504 are Nginx's own, when an application is away or silent. A line at zero without a name: none fails.",
+            ),
+            lines(
+                "How long do visitors wait, by site?",
+                "s",
+                Query(
+                    f"histogram_quantile(0.95, sum by (site, le) (rate(site_request_duration_seconds_bucket{{{OF}}}{WINDOW})))",
+                    "{{site}}",
+                ),
+                why="95 of 100 requests are answered within this time, slow lines of visitors included.",
+            ),
+            lines(
+                "What did the micro-cache have?",
+                "reqps",
+                Query(f"sum by (result) (rate(site_cache_total{{{OF}}}{WINDOW}))", "{{result}}"),
+                why="HIT: it was there. STALE, UPDATING: what was there was shown while it is renewed. MISS, EXPIRED: the application was asked.",
+                stacked=True,
+                width=12,
+            ),
+            lines(
+                "What share does the micro-cache answer?",
+                "percentunit",
+                Query(f"max by (app) (app:micro_cache_hits:ratio_rate5m{{{IN}}})", "{{app}}"),
+                why="Of the requests that it may answer (web.cache of the application). Without a line nothing was asked of it.",
+                top=1,
+                width=12,
+            ),
+        ),
+    )
     tls = Part(
         "Sites and certificates",
         (
@@ -151,8 +197,8 @@ def build() -> Dashboard:
     return dashboard(
         "nginx",
         "Nginx and TLS",
-        "What comes in over Nginx, whether each site answers, and how long its certificate is good.",
+        "What comes in over Nginx, what visitors are answered, and how long certificates are good.",
         [environments(), hosts("nginx_up", several=True)],
-        [now, traffic, tls],
+        [now, traffic, sites, tls],
         marks=f"app_deploy_timestamp_seconds{{{OF}}}",
     )

@@ -109,12 +109,14 @@ def clients(
 def exporters_apps(apps: Apps, group_names: list[str]) -> Rows:
     """Return what is measured of each application of this machine.
 
-    `host` is the name that its own server is asked under for figures; nothing where it offers none.
+    `host` is the name that its own server is asked under for figures, nothing where it offers none;
+    `site` is its name in the access log.
     """
     return [
         {
             "name": name,
             "host": app["domain"] if app["web"]["metrics"] else None,
+            "site": app["domain"],
             "certificate": f"/etc/nginx/tls/{name}/fullchain.pem",
         }
         for name, app in entries(apps, app_names(apps, group_names))

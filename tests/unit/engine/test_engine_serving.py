@@ -1,7 +1,9 @@
 """How a release is served is what its settings say, for every server."""
 
+import importlib
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +16,30 @@ from fastapi_metal.release.target import at_once
 
 OWN = {"server": {"command": "uvicorn {app} --fd 3 --workers {workers}"}}
 GRANIAN = {"server": {"command": "granian {app} --interface asgi --uds {socket}"}}
+
+
+def test_a_worker_takes_the_place_of_the_one_before(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its metrics go on in the same files. Red when places grow with each worker, or two have one."""
+    rendered = render(host.settings(host.request("one")), "some-release", 3)
+    (tmp_path / "gunicorn_hooks.py").write_text(rendered.server["gunicorn.conf.py"])
+    monkeypatch.syspath_prepend(tmp_path)
+    hooks = importlib.import_module("gunicorn_hooks")
+    server = SimpleNamespace(WORKERS={})
+
+    def spawn(pid: int) -> int:
+        worker = SimpleNamespace()
+        hooks.pre_fork(server, worker)
+        server.WORKERS[pid] = worker
+        return int(worker.place)
+
+    assert [spawn(pid) for pid in (11, 12, 13)] == [1, 2, 3]
+    ended = server.WORKERS.pop(12)
+    hooks.child_exit(server, ended)
+    assert spawn(14) == 2
+    hooks.post_fork(server, server.WORKERS[14])
+    assert hooks.place == 2
 
 
 def test_another_server_takes_the_place_of_gunicorn(host: Host) -> None:

@@ -10,7 +10,11 @@ class Machine:
     """A machine's files below a directory."""
 
     def __init__(self, root: Path) -> None:
-        self.config = Config(apps=(App("shop", "shop.example.org"), App("mute")), keep=600, root=root)
+        apps = (
+            App("shop", "shop.example.org", "shop.example.org"),
+            App("mute", site="mute.example.org"),
+        )
+        self.config = Config(apps=apps, keep=600, root=root)
         for path in (self.config.textfiles, self.config.state, self.config.home("shop") / "releases"):
             path.mkdir(parents=True)
 

@@ -144,6 +144,7 @@ def test_deploys_are_told_with_their_end(machine: Machine) -> None:
     text = releases.collect(machine.config).text()
     version = "git https://git.example.org/shop.git v1"
     assert f'app_release_info{{app="shop",release="r2",version="{version}"}} 1\n' in text
+    assert 'app_site_info{app="mute",site="mute.example.org"} 1\n' in text
     assert 'app_deploy_timestamp_seconds{app="shop",release="r2"} 1795327200\n' in text
     assert 'app_deploy_last_success{app="shop"} 0\n' in text
     assert 'app_deploy_lock_age_seconds{app="mute"} 0\n' in text

@@ -13,6 +13,7 @@ import rendered
 import yaml
 
 CASES: dict[str, dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("cases.yml").read_text())
+SITE = 'job="access",site="shop.example.org"'
 LOOKS = {"silent": 0, "fires": 1, "over": 0}
 
 
@@ -99,6 +100,21 @@ def test_an_alert_fires_when_it_should_and_ends(name: str, tmp_path: Path) -> No
     rules, path = tmp_path / "rules.yml", tmp_path / "story.yml"
     rules.write_text(yaml.safe_dump({"groups": [{"name": "needed", "rules": needed(name)}]}))
     path.write_text(yaml.safe_dump(story(name, CASES[name], rules)))
+    promtool("test", "rules", path)
+
+
+@pytest.mark.parametrize("name", ["AppErrorsFast", "AppErrorsSlow", "AppLatencyFast", "AppLatencySlow"])
+def test_an_application_that_does_not_count_is_judged_by_the_access_log(name: str, tmp_path: Path) -> None:
+    """The same story as Nginx tells it. Red when a promise is watched for applications with figures alone."""
+    case = {**CASES[name], "series": {'app_site_info{app="shop",site="shop.example.org"}': "1x1500"}}
+    for series, values in CASES[name]["series"].items():
+        if 'app="shop"' in series:
+            told = series.replace("http_request", "site_request").replace('job="app",app="shop"', SITE)
+            case["series"][told] = values
+    rules, path = tmp_path / "rules.yml", tmp_path / "story.yml"
+    rules.write_text(yaml.safe_dump({"groups": [{"name": "needed", "rules": needed(name)}]}))
+    path.write_text(yaml.safe_dump(story(name, case, rules)))
+    assert "site_requests_total" in path.read_text()
     promtool("test", "rules", path)
 
 

@@ -8,6 +8,8 @@ from .settings import Settings
 GUNICORN = '''\
 """How Gunicorn runs this release. Written by the release engine; systemd holds the socket."""
 
+import itertools
+
 wsgi_app = "release_target:app"  # {module}
 pythonpath = {serving!r}
 chdir = {directory!r}
@@ -21,15 +23,40 @@ forwarded_allow_ips = "*"
 proc_name = {proc_name!r}
 control_socket_disable = True
 
+# A worker's place; the master has none. Metrics are kept by it and not by process id: who comes after a
+# worker that has ended goes on with its files, so there are never more of them than workers.
+place = 0
+
+
+def pre_fork(server, worker):
+    """Give a worker the first place that is free."""
+    taken = [other.place for other in server.WORKERS.values()]
+    worker.place = next(number for number in itertools.count(1) if number not in taken)
+
+
+def post_fork(server, worker):
+    """Take the place."""
+    global place
+    place = worker.place
+
 
 def child_exit(server, worker):
     """Forget the gauges of a worker that has ended."""
     try:
         from prometheus_client import multiprocess
 
-        multiprocess.mark_process_dead(worker.pid)
+        multiprocess.mark_process_dead(worker.place)
     except (ImportError, ValueError):
         pass
+
+
+try:
+    from prometheus_client import values
+
+    # Before the application makes its first metric.
+    values.ValueClass = values.MultiProcessValue(lambda: place)
+except (ImportError, AttributeError):
+    pass
 '''
 
 # `exec`: systemd's signals must reach the server, and the socket is given to this process.

@@ -13,6 +13,8 @@ class App:
     name: str
     # What its own server must be asked for by name; nothing if it offers no figures.
     host: str | None = None
+    # Its name in the access log.
+    site: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def load(path: Path, root: Path = Path("/")) -> Config:
     """Read the role's file."""
     found: dict[str, Any] = json.loads(path.read_text())
     return Config(
-        apps=tuple(App(app["name"], app.get("host")) for app in found["apps"]),
+        apps=tuple(App(app["name"], app.get("host"), app.get("site") or "") for app in found["apps"]),
         units=tuple(found["units"]),
         certificates=dict(found["certificates"]),
         keep=float(found["keep"]),

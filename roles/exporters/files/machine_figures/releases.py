@@ -12,6 +12,7 @@ from .text import Figures, write
 from .units import live
 
 FIGURES = (
+    ("app_site_info", "1 for the site under which an application is in the access log."),
     ("app_release_info", "1 for the release that gets the traffic."),
     ("app_deploy_timestamp_seconds", "When the live release got the traffic."),
     ("app_deploy_last_timestamp_seconds", "When the last deploy ended here, well or not."),
@@ -63,7 +64,9 @@ def version(record: dict[str, Any]) -> str:
 
 
 def deploys(config: Config, figures: Figures, app: App, now: float) -> None:
-    """Add what is known of an application's deploys."""
+    """Add what is known of an application's site and deploys."""
+    if app.site:
+        figures.add("app_site_info", 1, app=app.name, site=app.site)
     home, release = config.home(app.name), live(config, app.name)
     if release:
         record = read_json(home / "releases" / release / "release.json")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +22,7 @@ def arguments(make_role: Any, unit: str, **variables: Any) -> str:
     return next(line for line in lines if line.startswith("ARGS="))
 
 
-ALL = ["node", "nginx", "postgres", "redis", "probe"]
+ALL = ["node", "nginx", "postgres", "redis", "probe", "access"]
 UNITS = [
     "prometheus-node-exporter",
     "prometheus-nginx-exporter",
@@ -49,7 +51,46 @@ def test_every_exporter_listens_on_loopback(make_role: Any, unit: str) -> None:
     assert "--web.listen-address=127.0.0.1:" in line
 
 
-@pytest.mark.parametrize("unit", [*UNITS, "exporters-gateway"])
+def test_what_reads_the_log_listens_on_loopback(make_role: Any) -> None:
+    """mtail's unit takes address and port apart; it would listen on all addresses without."""
+    file = files(make_role, exporters_enabled=ALL)["/etc/default/mtail"]["content"]
+    assert "HOST='127.0.0.1'\nPORT='3903'\n" in file
+    assert "LOGS='/var/log/nginx/access.log'\n" in file
+
+
+def test_the_log_is_read_as_nginx_writes_it(make_role: Any, tmp_path: Path) -> None:
+    """Fields in the order of Nginx's format; nothing that a visitor sends passes for one of them."""
+    program = files(make_role, exporters_enabled=ALL)["/etc/mtail/access.mtail"]["content"]
+    pattern = re.compile("".join(re.findall(r"^/(.*)/ (?:\+|\{)$", program, re.MULTILINE)))
+    template = (make_role("nginx").path / "templates/nginx.conf.j2").read_text()
+    written = "".join(re.findall(r"^        '(.*?)'", template.partition("log_format")[2], re.MULTILINE))
+    evil = r"\",\"status\":\"500\",\"bytes\":1,\"seconds\":9.0,"
+    values = {
+        "server_name": "shop.example.org",
+        "scheme": "https",
+        "status": "200",
+        "body_bytes_sent": "5",
+        "request_time": "0.004",
+        "upstream_status": "",
+        "upstream_response_time": "",
+        "upstream_cache_status": "HIT",
+        "request_method": evil,
+    }
+    line = re.sub(
+        r"\$(\w+)", lambda found: values.get(found[1], evil if "logged" in found[1] else "x"), written
+    )
+    found = pattern.match(line)
+    assert found, line
+    assert found.groupdict() == {
+        "site": "shop.example.org",
+        "status": "200",
+        "seconds": "0.004",
+        "result": "HIT",
+    }
+    assert not pattern.match(line.replace('"scheme":"https"', '"scheme":"http"'))
+
+
+@pytest.mark.parametrize("unit", [*UNITS, "mtail", "exporters-gateway"])
 def test_every_exporter_comes_back_for_ever(make_role: Any, unit: str) -> None:
     """Debian's five tries within a second are over before Nginx is back from an upgrade."""
     path = f"/etc/systemd/system/{unit}.service.d/restart.conf"
@@ -114,7 +155,7 @@ def test_the_gateway_asks_exporters_and_releases(make_role: Any) -> None:
     text = gateway(
         make_role, exporters_enabled=ALL, exporters_apps=[SHOP, SHOP | {"name": "mute", "host": None}]
     )
-    for name in ("node", "nginx", "postgres", "redis", "probe"):
+    for name in ALL:
         assert f"location = /{name} {{" in text
     assert "proxy_pass http://unix:/srv/shop/releases/$release/app.sock:/metrics;" in text
     assert "try_files /$app/$release.prom =502;" in text
