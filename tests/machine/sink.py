@@ -35,12 +35,14 @@ class Sink:
                 return alert
         return None
 
-    def names(self, since: float) -> set[str]:
-        """Return the names of all that fired since a time."""
+    def names(self, since: float, **labels: str) -> set[str]:
+        """Return the names of all that fired since a time and have these labels."""
         return {
             alert["labels"]["alertname"]
             for alert in self._told
-            if alert["at"] >= since and alert["status"] == "firing"
+            if alert["at"] >= since
+            and alert["status"] == "firing"
+            and labels.items() <= alert["labels"].items()
         }
 
     def wait(self, name: str, status: str, since: float, timeout: float, **labels: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The two machines of the scenario `monitoring`, and what Prometheus on one knows of the other."""
+"""The machines of the scenario `monitoring`, and what Prometheus on one knows of the others."""
 
 import json
 import re
@@ -18,10 +18,11 @@ WORDS = {"and", "or", "unless", "on", "by", "without", "ignoring", "group_left",
 
 @dataclass(frozen=True)
 class Watch:
-    """The watched machine, the one that watches, and what is between them."""
+    """Two watched machines, the one that watches, and what is between them."""
 
     lab: Lab
     web: Host
+    other: Host
     mon: Host
 
     @property
@@ -57,14 +58,27 @@ class Watch:
             "env PYTHONPATH=/usr/local/lib/fastapi-metal python3 -m machine_figures collect --all"
         )
 
+    def release(self) -> str:
+        """Return the application's live release on the first machine."""
+        return str(self.web.check_output("basename $(readlink /srv/meter/current)"))
+
+    def unit(self, prop: str) -> str:
+        """Return a property of the live release's service."""
+        command = "systemctl show --value -p %s meter@%s.service"
+        return str(self.web.check_output(command, prop, self.release()))
+
+    def workers(self) -> list[str]:
+        """Return the process ids of the live release's workers."""
+        return str(self.web.run("pgrep -P %s", self.unit("MainPID")).stdout).split()
+
 
 def watch(lab: Lab) -> Watch:
-    """Return the two machines; commands run as root."""
+    """Return the machines; commands run as root."""
 
     def host(name: str) -> Host:
         return testinfra.get_host(f"ssh://{name}", ssh_config=lab.info["ssh_config"], sudo=True)
 
-    return Watch(lab, host("web1"), host("mon1"))
+    return Watch(lab, host("web1"), host("web2"), host("mon1"))
 
 
 def figures(expression: str) -> set[str]:

@@ -10,7 +10,7 @@ from conftest import Lab
 from panels import Grafana, shipped
 from testinfra.host import Host
 
-JOBS = {"alertmanager", "app", "nginx", "node", "postgres", "probe", "prometheus", "redis"}
+JOBS = {"access", "alertmanager", "app", "nginx", "node", "postgres", "probe", "prometheus", "redis"}
 
 
 def query(host: Host, expression: str) -> list[dict[str, Any]]:
@@ -76,7 +76,9 @@ def test_requests_are_counted(host: Host, site: Site) -> None:
     wait_until("40 more requests counted", lambda: counted() >= before + 40, 45)
 
 
-@pytest.mark.parametrize("port", [3000, 5432, 9090, 9093, 9094, 9100, 9101, 9113, 9115, 9121, 9145, 9187])
+@pytest.mark.parametrize(
+    "port", [3000, 3903, 5432, 9090, 9093, 9094, 9100, 9101, 9113, 9115, 9121, 9145, 9187]
+)
 def test_no_inner_port_answers_from_outside(site: Site, port: int) -> None:
     """What is meant for the machine itself is closed to the network.
 

@@ -23,7 +23,7 @@ def sender(lab: Lab) -> Iterator[Host]:
     """Return a machine that sends its journal to the central one, for as long as the tests need it."""
     done = lab.playbook("site", "--tags", "journal", journal_central=CENTRAL)
     assert done.returncode == 0, done.stdout + done.stderr
-    yield machine(lab, next(name for name in lab.info["machines"] if name != CENTRAL))
+    yield machine(lab, "mon1")
     done = lab.playbook("site", "--tags", "journal", journal_central="")
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -61,7 +61,7 @@ def test_a_stranger_sends_nothing(sender: Host, central: Host, lab: Lab) -> None
     word = uuid.uuid4().hex
     line = f"__REALTIME_TIMESTAMP=1795330000000000\\nMESSAGE={word}\\nSYSLOG_IDENTIFIER=copied\\n\\n"
     sender.check_output(
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=mon1 "
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=web2 "
         "-keyout /root/stranger.key -out /root/stranger.pem 2>&1"
     )
     url = f"https://{lab.address(CENTRAL)}:19532/upload"
