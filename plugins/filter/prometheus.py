@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from ansible.errors import AnsibleFilterError
 
@@ -128,6 +129,33 @@ def prometheus_target_groups(rows: Rows, host: str) -> dict[str, Rows]:
     return dict(sorted(jobs.items()))
 
 
+def prometheus_names(rows: Rows, alertmanagers: list[str], stores: Rows) -> Rows:
+    """Return the names that Prometheus must find, each with the variable that holds it."""
+    found = [
+        (address, f"prometheus_targets, job '{row['job']}',") for row in rows for address in row["targets"]
+    ]
+    found += [(address, "prometheus_alertmanagers") for address in alertmanagers]
+    names = [(str(address).rpartition(":")[0].strip("[]"), variable) for address, variable in found]
+    names += [(urlsplit(str(store["url"])).hostname or "", "prometheus_remote_write") for store in stores]
+    return [{"name": name, "variable": variable} for name, variable in sorted(set(names)) if name]
+
+
+def prometheus_files(stores: Rows) -> Rows:
+    """Return the files with secrets that other stores are fed with, wherever they stand in their entries."""
+
+    def inside(value: Any) -> list[str]:
+        if isinstance(value, Mapping):
+            return [
+                path
+                for key, below in value.items()
+                for path in ([str(below)] if str(key).endswith("_file") else inside(below))
+            ]
+        return []
+
+    paths = sorted({path for store in stores for path in inside(store)})
+    return [{"path": path, "user": "prometheus", "variable": "prometheus_remote_write"} for path in paths]
+
+
 def prometheus_promises(
     apps: list[str], usual: Mapping[str, Any], own: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, dict[str, float]]:
@@ -163,7 +191,9 @@ class FilterModule:
         """Return the filters by name."""
         return {
             "prometheus_asked": prometheus_asked,
+            "prometheus_files": prometheus_files,
             "prometheus_fleet": prometheus_fleet,
+            "prometheus_names": prometheus_names,
             "prometheus_promises": prometheus_promises,
             "prometheus_releases": prometheus_releases,
             "prometheus_target_groups": prometheus_target_groups,

@@ -9,7 +9,7 @@ from testinfra.host import Host
 
 # What may have nothing to show on this one healthy machine, and why; part of "dashboard: panel: query".
 MAY_BE_EMPTY = {
-    "the micro-cache": "the catalogue has no web.cache; the scenario `monitoring` has an application with one",
+    "the micro-cache": "the catalogue has no web.cache; an application of scenario `monitoring` has",
     "What fires now, and what is to be done?": "no alert fires on a healthy machine",
     "of the others be?": "there is one machine, so there are no others",
     "How close is it to its limit?": "the catalogue has no limits.memory",

@@ -193,3 +193,15 @@ def test_the_password_lies_there_as_a_digest(make_role: Any) -> None:
     )
     assert first == again != other
     assert first.startswith("{SSHA}")
+
+
+def test_each_port_is_looked_at_before(make_role: Any) -> None:
+    """Every row and the gateway, with the variable that says it; a cache elsewhere must be found."""
+    role = make_role("exporters", exporters_enabled=ALL, exporters_redis_url="redis://cache.example.org:6379")
+    rows = yaml.safe_load(role.value("__exporters_listen"))
+    assert [row["variable"] for row in rows] == [f"exporters_{name}_listen" for name in (*ALL, "gateway")]
+    assert {row["address"].split(":")[0] for row in rows} == {"127.0.0.1"}
+    assert role.value("__exporters_find") == [
+        {"name": "cache.example.org", "variable": "exporters_redis_url"}
+    ]
+    assert make_role("exporters").value("__exporters_find") == []

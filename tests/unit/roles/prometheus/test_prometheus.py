@@ -174,3 +174,29 @@ def test_a_new_target_costs_no_restart(make_role: Any, written: list[str], state
     assert (
         make_role("prometheus", __prometheus_files={"written": written}).value("__prometheus_state") == state
     )
+
+
+def test_what_must_be_found_and_read_is_known_before(make_role: Any) -> None:
+    """Names of targets, of Alertmanager and of other stores, and the files with their secrets."""
+    store = {
+        "url": "https://mimir.example.org/api/v1/push",
+        "basic_auth": {"username": "shop", "password_file": "/etc/prometheus/mimir"},
+        "tls_config": {"ca_file": "/etc/prometheus/mimir.crt"},
+    }
+    role = make_role(
+        "prometheus",
+        prometheus_targets=[{"job": "router", "targets": ["gate.example.org:9100", "[fd00::1]:9100"]}],
+        prometheus_alertmanagers=["127.0.0.1:9093"],
+        prometheus_remote_write=[store],
+    )
+    found = role.value("__prometheus_find")
+    assert {(row["name"], row["variable"].split(",")[0]) for row in found} == {
+        ("gate.example.org", "prometheus_targets"),
+        ("fd00::1", "prometheus_targets"),
+        ("127.0.0.1", "prometheus_alertmanagers"),
+        ("mimir.example.org", "prometheus_remote_write"),
+    }
+    assert [row["path"] for row in role.value("__prometheus_read")] == [
+        "/etc/prometheus/mimir",
+        "/etc/prometheus/mimir.crt",
+    ]
