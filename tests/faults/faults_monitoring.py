@@ -3,6 +3,7 @@
 from faults import ON_THE_CONTROLLER
 
 WATCHED = "test_monitoring.py of `default` promises the same, and its faults are in the table"
+ROLE = "the fault would be one of the role, not one of a machine"
 ITS_OWN = "it causes the fault by itself, and looks at what is told of it"
 
 NOT_CAUSED_MONITORING = {
@@ -15,6 +16,9 @@ NOT_CAUSED_MONITORING = {
     "test_data.py::test_watching_is_cheap": WATCHED,
     "test_faults.py::test_faults_around_the_application_are_told": ITS_OWN,
     "test_faults.py::test_an_application_that_is_gone_is_told": ITS_OWN,
+    "test_refused.py::test_a_rule_that_would_not_load_changes_nothing": ROLE,
+    "test_refused.py::test_a_receiver_that_would_not_load_changes_nothing": ROLE,
+    "test_refused.py::test_what_cannot_work_is_one_sentence": ROLE,
     "test_faults.py::test_a_crash_loop_is_told": ITS_OWN,
     "test_faults.py::test_a_machine_that_is_off_is_told_alone": ITS_OWN,
     "test_faults.py::test_broken_promises_are_told": ITS_OWN,

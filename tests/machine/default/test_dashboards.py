@@ -1,10 +1,11 @@
 """Every question that a dashboard asks has an answer, from the first minutes on."""
 
 import time
+from pathlib import Path
 
 from client import Site
 from conftest import Lab, say
-from panels import Grafana, filled, questions
+from panels import FOLDER, Grafana, filled, questions
 from testinfra.host import Host
 
 # What may have nothing to show on this one healthy machine, and why; part of "dashboard: panel: query".
@@ -63,3 +64,20 @@ def test_every_query_of_every_panel_has_data(host: Host, lab: Lab, site: Site) -
 
 
 TIMES = {"$__rate_interval": "1m", "$__interval": "15s", "$__range": "1h"}
+
+
+def test_a_dashboard_that_would_not_load_changes_nothing(host: Host, lab: Lab, tmp_path: Path) -> None:
+    """It is refused by name, and Grafana goes on with those that it had.
+
+    Red when it lands, or when Grafana is started anew for it.
+    """
+    state = "systemctl show -p MainPID grafana-server; find /etc/grafana -type f | sort | xargs sha256sum"
+    before = host.check_output("sh -c %s", state)
+    path = tmp_path / "orders.json"
+    path.write_text('{"title": "Orders", "panels": [')
+    shipped = sorted(str(file) for file in FOLDER.glob("*.json"))
+    done = lab.playbook("site", "--tags", "grafana", grafana_dashboards=[*shipped, str(path)])
+    assert done.returncode == 2, done.stdout[-3000:]
+    assert "orders.json" in done.stdout
+    assert host.check_output("sh -c %s", state) == before
+    assert Grafana(host, lab.variable("grafana_admin_password")).query("up")
