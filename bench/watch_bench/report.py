@@ -63,7 +63,7 @@ def with_many(fleet: Fleet) -> list[str]:
             for name, value in sorted(fleet.groups.items(), key=lambda row: -row[1])
         ),
         "",
-        f"Each query of each panel ({len(fleet.questions)}), over these minutes in 720 steps; the ten slowest:",
+        f"Each query of each panel ({len(fleet.questions)}), over all of it in 720 steps; the ten slowest:",
         "",
         "| dashboard | panel | seconds | rows |",
         "|---|---|---|---|",
