@@ -295,6 +295,7 @@ def test_filters_give_each_role_its_rows(filters: ModuleType, shop: dict[str, An
         {
             "name": "shop",
             "host": "shop.example.org",
+            "site": "shop.example.org",
             "certificate": "/etc/nginx/tls/shop/fullchain.pem",
         }
     ]
