@@ -53,17 +53,19 @@ BESIDE = {"DiskFullSoon", "CertificateSoon", "AlertsNotSent", "NotificationsFail
 METER = {"app": "meter"}
 # No start of the application succeeds any more.
 BROKEN = "/run/systemd/system/meter@.service.d/zz-drill.conf"
-# The second machine gets the release of before, as after a run that nobody ended.
+# The second machine gets the release of before, as after a run that nobody ended. What it says of itself is looked
+# at before anything is stopped, as a live release that has stopped would be another fault.
+LOOK = "env PYTHONPATH=/usr/local/lib/fastapi-metal python3 -m machine_figures collect"
 OTHER_RELEASE = (
     "cd /srv/meter; live=$(basename $(readlink current)); "
     "other=$(ls -t releases | grep -vxF $live | head -n 1); test -n $other; echo $live > /root/live; "
     "systemctl start meter@$other.socket meter@$other.service; "
-    "ln -s releases/$other new; mv -T new current; systemctl stop meter@$live.socket meter@$live.service"
+    f"ln -s releases/$other new; mv -T new current; {LOOK}"
 )
 SAME_RELEASE = (
     "cd /srv/meter; live=$(cat /root/live); other=$(basename $(readlink current)); "
-    "systemctl start meter@$live.socket meter@$live.service; "
-    "ln -s releases/$live new; mv -T new current; systemctl stop meter@$other.socket meter@$other.service"
+    f"ln -s releases/$live new; mv -T new current; {LOOK}; sleep 3; "
+    "systemctl stop meter@$other.socket meter@$other.service"
 )
 
 
