@@ -53,8 +53,8 @@ BESIDE = {"DiskFullSoon", "CertificateSoon", "AlertsNotSent", "NotificationsFail
 METER = {"app": "meter"}
 # No start of the application succeeds any more.
 BROKEN = "/run/systemd/system/meter@.service.d/zz-drill.conf"
-# The second machine gets the release of before, as after a run that nobody ended. What it says of itself is looked
-# at before anything is stopped, as a live release that has stopped would be another fault.
+# The second machine gets the release of before, as after a run that nobody ended. It looks at itself before
+# anything is stopped, as a live release that has stopped would be another fault.
 LOOK = "env PYTHONPATH=/usr/local/lib/fastapi-metal python3 -m machine_figures collect"
 OTHER_RELEASE = (
     "cd /srv/meter; live=$(basename $(readlink current)); "
