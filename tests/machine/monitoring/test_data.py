@@ -30,7 +30,7 @@ EMPTY = {
     "host_maintenance_until_seconds": "nobody works on the machines",
     "alertmanager_notifications_failed_total": "there once something was sent",
 }
-# A release that has just begun grows, which in seconds looks like a leak; and before these tests nobody listened.
+# A release that has just begun grows, which in seconds looks like a leak; and nobody listened before.
 OF_SECONDS = {"WorkerLeak", "NotificationsFailing", "AlertsNotSent"}
 
 

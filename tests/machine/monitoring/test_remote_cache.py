@@ -21,6 +21,8 @@ ASK = f"{CURL} -o /dev/null -w '%{{http_code}} %{{time_total}}\\n'"
 FORTY = f"for n in $(seq 1 40); do {ASK} {SITE}/products?limit=$n; done"
 # Of the inventory of the lab, which has another application in this scenario.
 CATALOG = yaml.safe_load((ROOT / "inventories/lab/group_vars/all/apps.yml").read_text())["apps"]["catalog"]
+# On the client alone: the scenario has another web machine.
+HERE = {"source": {"path": str(ROOT / "app")}, "hosts": "database"}
 KEY = "known-to-everybody-good-for-the-lab-alone"
 
 
@@ -42,7 +44,7 @@ def client(lab: Lab, server: Host, tmp_path_factory: pytest.TempPathFactory) -> 
     groups = tmp_path_factory.mktemp("groups") / "hosts.yml"
     groups.write_text(json.dumps({"all": {"children": {"cache": {"hosts": {SERVER: {}}}}}}))
     with_cache = replace(lab, inventories=(*lab.inventories, str(groups)))
-    apps = {**lab.variable("apps"), "catalog": {**CATALOG, "source": {"path": str(ROOT / "app")}}}
+    apps = {**lab.variable("apps"), "catalog": {**CATALOG, **HERE}}
     own = {
         "apps": apps,
         # The name leads nowhere here, and nobody asks for a certificate.
