@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from client import Site
 from conftest import Lab, first, say
-from testinfra.host import Host
+from machinery import machine
 from traffic import Plan, Traffic, traffic
 from wire import Said, secured, told
 
@@ -85,13 +85,14 @@ def test_who_dribbles_is_let_go(shop: Site, tmp_path: Path) -> None:
     assert max(lasted) < PATIENCE
 
 
-def test_idle_connections_keep_nobody_out(shop: Site, host: Host, tmp_path: Path) -> None:
+def test_idle_connections_keep_nobody_out(shop: Site, tmp_path: Path) -> None:
     """Ten thousand connections that say nothing: a visitor is answered all the while.
 
     Red when idle connections use up what Nginx may open, and it closes none of them for those that come.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, IDLE + 2000), hard))
+    host = machine(first())
     before = host.check_output("pgrep -c nginx")
     opened: list[socket.socket] = []
     try:

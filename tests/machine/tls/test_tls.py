@@ -23,6 +23,8 @@ from wire import said
 OUTSIDE = "out1"
 # They come from the authority of the lab: it says nothing of revocation, and its certificates last for years.
 OF_THE_LAB = {"cert_validityPeriod", "cert_extlifeSpan", "cert_revocation"}
+# Seconds in which ten thousand requests come, each on a connection of its own, on a busy host too.
+LONG = 80
 SEVERE = {"MEDIUM", "HIGH", "CRITICAL"}
 
 
