@@ -14,8 +14,8 @@ from machinery import machine, put
 from testinfra.host import Host
 
 LOOKER = Path(__file__).with_name("looker.py")
-# Where they must be, and there for root alone.
-KEPT = ("/etc/mirror/credentials/", "/etc/nginx/tls/.own/", "/etc/letsencrypt/fastapi-metal-settings.json")
+# Where they must be, and there for root alone. Those of a release are encrypted.
+KEPT = ("/etc/nginx/tls/.own/", "/etc/letsencrypt/fastapi-metal-settings.json")
 # What systemd shows to the processes of a release, and to them alone.
 SHOWN = "/run/credentials/"
 PLACES = "/etc /srv /var /usr/local /opt /home /root /tmp /run /dev/shm"
