@@ -17,7 +17,7 @@ FAULTS_TLS = [
     edited(
         "strangers served in plain",
         "tls/test_tls.py::test_whoever_goes_round_the_balancer_gets_no_answer",
-        r"assert b'HTTP/1\.1 200",
+        r"assert b'HTTP/1\.1 20",
         f"{SITES}/behind.conf",
         's|default stranger;|default "";|',
         RELOAD_NGINX,
