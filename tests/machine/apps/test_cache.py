@@ -17,6 +17,8 @@ from testinfra.host import Host
 PUBLIC = "public, max-age=60"
 UNIT = "valkey-server.service"
 SOCKET = "/run/valkey/valkey.sock"
+# The application counts for as long as it runs, and tests may come to it again.
+TURN = time.time_ns()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -42,7 +44,8 @@ def valkey(lab: Lab, app: str, *words: str) -> str:
 
 def kept(name: str, control: str = PUBLIC, seconds: float = 0, **headers: str) -> str:
     """Return the path of an answer that says this of itself."""
-    return f"/kept?{urlencode({'name': name, 'cache-control': control, 'seconds': seconds, **headers})}"
+    asked_for = {"name": f"{name}-{TURN}", "cache-control": control, "seconds": seconds, **headers}
+    return f"/kept?{urlencode(asked_for)}"
 
 
 def status(answer: Answer) -> str:
