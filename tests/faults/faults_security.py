@@ -37,7 +37,7 @@ FAULTS_SECURITY = [
     edited(
         "metadata service open to all",
         "security/test_ports.py::test_the_metadata_service_is_roots",
-        r"assert 28 == 7",
+        r"assert (0|124) == 1",
         RULES,
         "/comment .metadata./d",
         LOAD_RULES,
