@@ -15,7 +15,9 @@ FAULTS_FLEET = [
         "test_status.py::test_the_fleet_is_shown_and_drawn",
         r"a figure is missing",
         cause="systemctl stop prometheus",
-        undo="systemctl start prometheus",
+        # It reads its log first, and answers 503 meanwhile.
+        undo="systemctl start prometheus; curl -fsS -o /dev/null --retry 60 --retry-delay 1 --retry-connrefused "
+        "http://127.0.0.1:9090/-/ready",
     ),
     Fault(
         "journal that forgets",
