@@ -16,8 +16,8 @@ FAULTS_FLEET = [
         r"a figure is missing",
         cause="systemctl stop prometheus",
         # It reads its log first, and answers 503 meanwhile.
-        undo="systemctl start prometheus; curl -fsS -o /dev/null --retry 60 --retry-delay 1 --retry-connrefused "
-        "http://127.0.0.1:9090/-/ready",
+        undo="systemctl start prometheus; curl -fsS -o /dev/null --retry 60 --retry-delay 1 "
+        "--retry-connrefused http://127.0.0.1:9090/-/ready",
     ),
     Fault(
         "journal that forgets",
