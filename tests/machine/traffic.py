@@ -129,7 +129,10 @@ class Traffic:
         return Counter(request.kind for request in self.requests)
 
     def longest_pause(self) -> tuple[float, float]:
-        """Return the longest time without a good answer, and when it began; each machine for itself."""
+        """Return the longest time without a good answer, and when it began; each machine for itself.
+
+        Time in which the observer itself did not run is left out: it says nothing of the machine.
+        """
         longest = (0.0, 0.0)
         for machine in {request.machine for request in self.requests}:
             ends = sorted(
@@ -137,9 +140,15 @@ class Traffic:
                 for request in self.requests
                 if request.machine == machine and request.good and request.ended <= self.ended
             )
-            pauses = [(later - earlier, earlier) for earlier, later in pairwise(ends)]
+            pauses = [
+                (later - earlier - self.unseen(earlier, later), earlier) for earlier, later in pairwise(ends)
+            ]
             longest = max(longest, *pauses) if pauses else longest
         return longest
+
+    def unseen(self, begin: float, end: float) -> float:
+        """Return for how long the observer itself did not run between two instants."""
+        return sum(max(0.0, min(end, lag.ended) - max(begin, lag.begun)) for lag in self.lags)
 
     def observer_lag(self) -> float:
         """Return the longest time in which the observer itself did not run."""

@@ -18,6 +18,8 @@ QUICK: dict[str, Any] = {"websockets": 0, "slow_seconds": 2, "slow_every": 0.05}
 
 LONGEST_PAUSE = 0.1
 NEAR_A_RENAME = 200
+# Where the observer did not run for longer, what it saw is no proof.
+UNSEEN = 0.005
 
 HELPER = "/usr/local/sbin/naive-restart"
 DROP_IN = "/run/systemd/system/probe@.service.d/zz-naive.conf"
@@ -59,6 +61,8 @@ def check(found: Traffic, switches: list[Switch]) -> None:
     for switch in switches:
         assert all(count >= NEAR_A_RENAME for count in switch.around(found).values()), switch.label
         assert all(count >= 1 for count in switch.across(found).values()), switch.label
+    unseen = found.unseen(found.begun, found.ended) / (found.ended - found.begun)
+    assert unseen < UNSEEN, f"the observer itself did not run for {unseen:.1%} of the time"
     # Last, as a busy test machine spoils it first.
     pause, begun = found.longest_pause()
     near = min((abs(begun - when), switch.label) for switch in switches for when in switch.renamed.values())
