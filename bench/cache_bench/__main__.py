@@ -1,13 +1,12 @@
 """The command: boot, converge, measure in turns, write, take down."""
 
 import argparse
-import signal
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from deploy_bench.lab import ROOT, BenchError
+from deploy_bench.running import run, say
 
 from . import report
 from .lab import NAME, Lab
@@ -21,11 +20,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="runs of each way, in turns (default: 3)")
     parser.add_argument("--connections", type=int, default=16, help="that ask at once (default: 16)")
     return parser.parse_args()
-
-
-def say(text: str) -> None:
-    """Tell what happens, at once."""
-    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
 
 def rounds(lab: Lab, chosen: argparse.Namespace) -> report.Runs:
@@ -45,31 +39,24 @@ def rounds(lab: Lab, chosen: argparse.Namespace) -> report.Runs:
     return runs
 
 
+def work(lab: Lab, chosen: argparse.Namespace) -> Path:
+    """Boot, measure and write."""
+    say(f"boot a machine (lab {NAME})")
+    lab.up()
+    say("prepare it; the slowest part")
+    lab.converge()
+    fill(lab)
+    return report.write(rounds(lab, chosen), chosen.seconds, chosen.connections, chosen.rounds)
+
+
 def main() -> int:
     """Run the bench; whatever happens, its lab is taken down."""
     chosen = arguments()
-    begun = time.monotonic()
     cache = ROOT / ".cache"
     cache.mkdir(exist_ok=True)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=cache) as work:
-        lab = Lab(Path(work))
-        try:
-            say(f"boot a machine (lab {NAME})")
-            lab.up()
-            say("prepare it; the slowest part")
-            lab.converge()
-            fill(lab)
-            runs = rounds(lab, chosen)
-            path = report.write(runs, chosen.seconds, chosen.connections, chosen.rounds)
-            say(f"written: {path.relative_to(ROOT)} ({(time.monotonic() - begun) / 60:.1f} minutes)")
-            print(path.read_text())
-        except BenchError as error:
-            print(f"bench/cache: {error}", file=sys.stderr)
-            return 1
-        finally:
-            lab.down()
-    return 0
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=cache) as place:
+        lab = Lab(Path(place))
+        return run("bench/cache", lab, lambda: work(lab, chosen))
 
 
 if __name__ == "__main__":

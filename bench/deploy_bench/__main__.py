@@ -1,7 +1,6 @@
 """The command: boot, converge, measure, write, take down."""
 
 import argparse
-import signal
 import subprocess
 import sys
 import tempfile
@@ -12,6 +11,7 @@ from . import report, ways
 from .lab import NAME, ROOT, BenchError, Lab
 from .measure import Bench
 from .report import Row
+from .running import run, say
 
 ACTIONS = ("deploy", "unchanged", "rollback")
 
@@ -36,11 +36,6 @@ def arguments() -> argparse.Namespace:
         help="of measuring; later ones are left out and named (default: 10)",
     )
     return parser.parse_args()
-
-
-def say(text: str) -> None:
-    """Tell what happens, at once."""
-    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
 
 
 def measure(
@@ -79,42 +74,34 @@ def one(bench: Bench, hosts: int, repeat: int) -> list[Row]:
     return rows
 
 
+def work(lab: Lab, counts: list[int], chosen: argparse.Namespace) -> Path:
+    """Boot, measure and write."""
+    say(f"boot {lab.count} machines (lab {NAME})")
+    lab.up()
+    say("prepare them; the slowest part")
+    lab.converge()
+    everything = [ways.ours(lab), ways.shell(lab), ways.pyinfra(lab), ways.tasks(lab)]
+    wanted = [way for way in everything if not chosen.ways or way.name in chosen.ways.split(",")]
+    if any(way.name == "pyinfra" for way in wanted):
+        ways.install_pyinfra(lab)
+    benches = [Bench(lab, way) for way in wanted]
+    for bench in benches:
+        bench.begin()
+    end = time.monotonic() + 60 * chosen.minutes
+    rows, notes = measure(lab, benches, counts, chosen.repeat, end)
+    notes.append(report.ROLE)
+    return report.write(rows, {way.name: way.what for way in wanted}, chosen.stable, chosen.repeat, notes)
+
+
 def main() -> int:
     """Run the bench; whatever happens, its lab is taken down."""
     chosen = arguments()
-    begun = time.monotonic()
     counts = sorted({int(number) for number in chosen.hosts.split(",")})
     cache = ROOT / ".cache"
     cache.mkdir(exist_ok=True)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=cache) as work:
-        lab = Lab(Path(work), max(counts), chosen.stable)
-        try:
-            say(f"boot {lab.count} machines (lab {NAME})")
-            lab.up()
-            say("prepare them; the slowest part")
-            lab.converge()
-            everything = [ways.ours(lab), ways.shell(lab), ways.pyinfra(lab), ways.tasks(lab)]
-            wanted = [way for way in everything if not chosen.ways or way.name in chosen.ways.split(",")]
-            if any(way.name == "pyinfra" for way in wanted):
-                ways.install_pyinfra(lab)
-            benches = [Bench(lab, way) for way in wanted]
-            for bench in benches:
-                bench.begin()
-            end = time.monotonic() + 60 * chosen.minutes
-            rows, notes = measure(lab, benches, counts, chosen.repeat, end)
-            notes.append(report.ROLE)
-            path = report.write(
-                rows, {way.name: way.what for way in wanted}, chosen.stable, chosen.repeat, notes
-            )
-            say(f"written: {path.relative_to(ROOT)} ({(time.monotonic() - begun) / 60:.1f} minutes)")
-            print(path.read_text())
-        except BenchError as error:
-            print(f"bench/deploy: {error}", file=sys.stderr)
-            return 1
-        finally:
-            lab.down()
-    return 0
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=cache) as place:
+        lab = Lab(Path(place), max(counts), chosen.stable)
+        return run("bench/deploy", lab, lambda: work(lab, counts, chosen))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """The command: boot, converge, measure at rest, simulate, measure, write, take down."""
 
 import argparse
-import signal
 import sys
 import time
+from pathlib import Path
 
-from deploy_bench.lab import ROOT, BenchError
+from deploy_bench.running import run, say
 
 from . import report
 from .lab import Lab
@@ -27,40 +27,30 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def say(text: str) -> None:
-    """Tell what happens, at once."""
-    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+def work(lab: Lab, chosen: argparse.Namespace) -> Path:
+    """Boot, measure and write."""
+    if lab.ours:
+        say(f"boot a machine and prepare it (lab {lab.name})")
+        lab.up()
+    alone = many = None
+    if chosen.rest:
+        say(f"rest for {chosen.rest} s")
+        alone = rest(lab, chosen.rest)
+    if chosen.hosts:
+        say(f"simulate {chosen.hosts} hosts for {chosen.minutes:.0f} minutes")
+        lab.generate()
+        lab.watch(chosen.hosts)
+        time.sleep(chosen.minutes * 60)
+        say("ask every question of every dashboard")
+        many = fleet(lab, chosen.hosts, chosen.minutes, chosen.repeat)
+    return report.write(alone, many)
 
 
 def main() -> int:
     """Run the bench; whatever happens, its own lab is taken down."""
     chosen = arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     lab = Lab(chosen.lab or "bench-watch", ours=chosen.lab is None)
-    try:
-        if lab.ours:
-            say(f"boot a machine and prepare it (lab {lab.name})")
-            lab.up()
-        alone = many = None
-        if chosen.rest:
-            say(f"rest for {chosen.rest} s")
-            alone = rest(lab, chosen.rest)
-        if chosen.hosts:
-            say(f"simulate {chosen.hosts} hosts for {chosen.minutes:.0f} minutes")
-            lab.generate()
-            lab.watch(chosen.hosts)
-            time.sleep(chosen.minutes * 60)
-            say("ask every question of every dashboard")
-            many = fleet(lab, chosen.hosts, chosen.minutes, chosen.repeat)
-        path = report.write(alone, many)
-        say(f"written: {path.relative_to(ROOT)}")
-        print(path.read_text())
-    except BenchError as error:
-        print(f"bench/watch: {error}", file=sys.stderr)
-        return 1
-    finally:
-        lab.down()
-    return 0
+    return run("bench/watch", lab, lambda: work(lab, chosen))
 
 
 if __name__ == "__main__":
