@@ -96,3 +96,16 @@ def test_a_fallback_is_written_once(role: Path) -> None:
     own = re.compile(rf"\b{role.name}_[a-z_]+ *\| *default\(")
     for path in tracked(f"roles/{role.name}/tasks/*.yml", f"roles/{role.name}/templates/*"):
         assert not own.search(path.read_text()), path
+
+
+def test_lists_have_an_order() -> None:
+    """Ansible's filters for sets give another order on each run, so a message or a file would change.
+
+    `reject('in', …)` and `select('in', …)` keep it; what is sorted after is right too.
+    """
+    texts = {path: path.read_text() for path in tracked("roles/*.yml", "roles/*.j2", "playbooks/*.yml")}
+    assert any("reject('in'" in text for text in texts.values()), "nothing was looked at"
+    for path, text in texts.items():
+        for match in re.finditer(r"\|\s*(?:symmetric_difference|difference|intersect|union)\(", text):
+            rest = text[match.end() :].split("}}")[0].split("{%")[0]
+            assert re.search(r"\|\s*(sort|length)\b", rest), f"{path}: {rest.strip()}"
