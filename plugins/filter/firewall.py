@@ -52,6 +52,17 @@ def _runs(app: Mapping[str, Any], host: str, groups: Groups) -> bool:
     return where == "all" or host in groups.get(where, [])
 
 
+def firewall_users(
+    apps: Variables, groups: Groups, here: str, users: Mapping[str, list[str]]
+) -> list[dict[str, str]]:
+    """Return the users of the applications of a machine that it knows already, with their numbers.
+
+    `users` is what Ansible's module `getent` finds: the fields after the name.
+    """
+    names = sorted(name for name, app in apps.items() if _runs(app, here, groups) and name in users)
+    return [{"name": name, "uid": users[name][1]} for name in names]
+
+
 def _rule(name: str, ports: list[int], sources: list[str]) -> Rule:
     return {"name": name, "protocol": "tcp", "ports": ports, "from": sources}
 
@@ -164,4 +175,5 @@ class FilterModule:
             "firewall_services": firewall_services,
             "firewall_sources": firewall_sources,
             "firewall_statements": firewall_statements,
+            "firewall_users": firewall_users,
         }

@@ -11,6 +11,10 @@ FIGURES_FAULT = "/run/systemd/system/machine-figures.service.d/zz-fault.conf"
 SUDO_FAULT = "/etc/sudoers.d/zz-fault"
 KEYS = "/home/alice/.ssh/authorized_keys"
 
+TAKEN_FAULT = "/run/systemd/system/taken@.service.d/zz-fault.conf"
+RESTART_TAKEN = "systemctl restart taken@$(basename $(readlink /srv/taken/current)).service"
+INNER = "/etc/fastapi-metal/inner.nft"
+
 FAULTS_SECURITY = [
     Fault(
         "firewall stopped",
@@ -25,6 +29,88 @@ FAULTS_SECURITY = [
         r"5353: 'open'",
         cause="systemctl stop host-firewall",
         undo="systemctl start host-firewall",
+    ),
+    edited(
+        "ports inside open to applications",
+        "security/test_taken.py::test_it_does_not_reach_the_ports_inside[inside]",
+        r"Extra items in the left set:\s+E?\s+'open'|'open'",
+        INNER,
+        "/comment .inner./d",
+        LOAD_RULES,
+    ),
+    edited(
+        "metadata service open to a shell",
+        "security/test_taken.py::test_it_does_not_reach_the_metadata_service[inside]",
+        r"'(TimeoutError|open)'",
+        RULES,
+        "/comment .metadata./d",
+        LOAD_RULES,
+    ),
+    Fault(
+        "code that its application writes",
+        "security/test_permissions.py::test_an_application_writes_its_state_alone[catalog]",
+        r"/venv/bin",
+        cause="chown catalog $(readlink -f /srv/catalog/current)/venv/bin",
+        undo="chown root $(readlink -f /srv/catalog/current)/venv/bin",
+    ),
+    Fault(
+        "application whose system can be written",
+        "security/test_permissions.py::test_in_its_unit_it_writes_no_more",
+        r"/opt/open",
+        cause="mkdir -m 777 /opt/open; " + drop_in(TAKEN_FAULT, "ProtectSystem=no") + f"\n{RESTART_TAKEN}",
+        undo=f"rmdir /opt/open; rm {TAKEN_FAULT}; systemctl daemon-reload; {RESTART_TAKEN}",
+    ),
+    Fault(
+        "state open to others",
+        "security/test_permissions.py::test_another_application_reads_none_of_it[inside]",
+        r"/var/lib/catalog/note",
+        cause="chmod 755 /var/lib/catalog",
+        undo="chmod 750 /var/lib/catalog",
+    ),
+    Fault(
+        "secrets open to others",
+        "security/test_taken.py::test_it_reads_no_credential_of_others[outside]",
+        r"/opt/copied",
+        cause="cat /run/credentials/catalog@*/cache_url > /opt/copied; chmod 644 /opt/copied",
+        undo="rm /opt/copied",
+    ),
+    Fault(
+        "processes that outlive their unit",
+        "security/test_taken.py::test_it_keeps_no_process_after_its_unit",
+        r"sleep 4[0-9]{4}",
+        cause=drop_in(TAKEN_FAULT, "KillMode=process"),
+        undo=f"rm {TAKEN_FAULT}; systemctl daemon-reload; pkill -KILL -u taken sleep; true",
+    ),
+    Fault(
+        "sandbox without its credentials",
+        "security/test_taken.py::test_inside_its_unit_it_reads_its_own",
+        r"assert \[\] != \[\]",
+        cause=drop_in(TAKEN_FAULT, "InaccessiblePaths=-/run/credentials") + f"\n{RESTART_TAKEN}",
+        undo=f"rm {TAKEN_FAULT}; systemctl daemon-reload; {RESTART_TAKEN}",
+    ),
+    Fault(
+        "jobs for applications",
+        "security/test_taken.py::test_outside_its_unit_it_leaves_no_job",
+        r"'cron'",
+        cause="echo taken > /etc/cron.allow",
+        undo="rm /etc/cron.allow",
+    ),
+    Fault(
+        "database that believes a name",
+        "security/test_taken.py::test_database_and_cache_know_it_by_name",
+        r"assert 0 != 0",
+        cause="cp -a /etc/postgresql/*/main/pg_hba.conf /root/pg_hba-before; "
+        "sed -i '1i local all all trust' /etc/postgresql/*/main/pg_hba.conf; systemctl reload postgresql",
+        undo="cp -a /root/pg_hba-before $(ls /etc/postgresql/*/main/pg_hba.conf); rm /root/pg_hba-before; "
+        "systemctl reload postgresql",
+    ),
+    edited(
+        "another root",
+        "security/test_lynis.py::test_lynis_warns_of_nothing",
+        r"AUTH-9204",
+        "/etc/passwd",
+        "1s|.*|&\\ntoor:x:0:0::/root:/bin/bash|",
+        "true",
     ),
     edited(
         "no limit for who knocks",
@@ -121,6 +207,7 @@ FAULTS_SECURITY = [
 
 # Verify tests that no fault of the table turns red, and why.
 NOT_CAUSED_SECURITY = {
+    "test_lynis.py::test_every_suggestion_is_answered": "the answers are in the documentation",
     "test_lockout.py::test_what_can_be_known_is_refused": ON_THE_CONTROLLER,
     "test_lockout.py::test_what_cannot_be_known_is_put_back": ITS_OWN,
     "test_lockout.py::test_a_controller_that_dies_locks_nobody_out": ITS_OWN,

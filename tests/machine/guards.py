@@ -25,6 +25,15 @@ def machine(lab: Lab, name: str = GUARDED) -> Host:
     return testinfra.get_host(f"ssh://{name}", ssh_config=lab.info["ssh_config"], sudo=True)
 
 
+def apart(lab: Lab, folder: Path) -> Host:
+    """Return the guarded machine over a connection that no playbook shares, and so none ends."""
+    config = folder / "ssh_config"
+    config.write_text(
+        Path(lab.info["ssh_config"]).read_text().replace("ControlPath ", f"ControlPath {folder}/c #")
+    )
+    return testinfra.get_host(f"ssh://{GUARDED}", ssh_config=str(config), sudo=True)
+
+
 def address6(lab: Lab, name: str = GUARDED) -> str:
     """Return a machine's address of the newer kind."""
     return str(lab.info["machines6"][name])

@@ -15,6 +15,13 @@ def put(host: Host, path: str, text: str) -> None:
     host.check_output("umask 077; printf '%%s\\n' %s > %s", text, path)
 
 
+def purge(host: Host, *packages: str) -> None:
+    """Take packages away, with their settings."""
+    host.check_output(
+        f"DEBIAN_FRONTEND=noninteractive apt-get purge -qq -y --auto-remove {' '.join(packages)} > /dev/null"
+    )
+
+
 def install(host: Host, *packages: str) -> None:
     """Have packages of Debian's there, and nothing of them running."""
     put(host, "/usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101")

@@ -2,12 +2,13 @@
 
 import subprocess
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from client import wait_until
 from conftest import Lab, say
-from guards import GUARDED, kill, login, machine, said
+from guards import GUARDED, apart, kill, login, machine, said
 
 # Long enough for a connection, short enough for a test.
 SECONDS = 12
@@ -93,10 +94,10 @@ def test_what_cannot_be_known_is_put_back(lab: Lab, tag: str, variables: dict[st
     assert "changed=0" in again.stdout, again.stdout[-1000:]
 
 
-def cut_and_die(lab: Lab, seconds: int) -> None:
+def cut_and_die(lab: Lab, folder: Path, seconds: int) -> None:
     """Cut SSH off by new rules, and kill the controller before it can confirm anything."""
-    host = machine(lab)
     # A connection of its own sees the change land: the rules let those alone that stand.
+    host = apart(lab, folder)
     host.check_output("true")
     options = ("--tags", "firewall", *LIMIT)
     dying = lab.begin_playbook("site", *options, **CUT, firewall_confirm_seconds=seconds)
@@ -111,27 +112,29 @@ def cut_and_die(lab: Lab, seconds: int) -> None:
     assert not reachable(lab), "the rules cut nothing"
 
 
-def test_a_controller_that_dies_locks_nobody_out(lab: Lab) -> None:
+def test_a_controller_that_dies_locks_nobody_out(lab: Lab, tmp_path: Path) -> None:
     """It has landed rules that cut everybody off, and is killed: the machine puts them back by itself.
 
     Red when the controller has to do it.
     """
     before = fingerprint(lab)
-    cut_and_die(lab, 25)
+    cut_and_die(lab, tmp_path, 25)
     waited = wait_until("the machine", lambda: reachable(lab), 60)
     say(f"controller killed: reachable again after {waited:.0f} s with 25 s to confirm")
     assert fingerprint(lab) == before
 
 
-def test_a_machine_that_is_started_again_comes_up_with_what_was_confirmed(lab: Lab) -> None:
+def test_a_machine_that_is_started_again_comes_up_with_what_was_confirmed(lab: Lab, tmp_path: Path) -> None:
     """The power goes while rules wait that cut everybody off, long before their time is up.
 
     Red when the new rules are loaded at boot, or none.
     """
     before = fingerprint(lab)
-    cut_and_die(lab, 3600)
-    lab.kill(GUARDED)
-    lab.start(GUARDED)
+    try:
+        cut_and_die(lab, tmp_path, 3600)
+    finally:
+        lab.kill(GUARDED)
+        lab.start(GUARDED)
     assert reachable(lab)
     host = machine(lab)
     assert host.check_output("systemctl is-active host-firewall.service") == "active"

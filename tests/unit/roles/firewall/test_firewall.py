@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -78,6 +80,30 @@ def test_only_its_own_table_is_replaced(make_role: Any) -> None:
     assert "flush ruleset" not in text
     assert "delete table inet fastapi_metal" in text
     assert "hook forward" not in text
+
+
+def test_applications_are_kept_from_the_ports_inside(make_role: Any) -> None:
+    """By their numbers, of those that run here and have a user already; the main set takes the rules in."""
+    apps = {**APPS, "blog": {"domain": "blog.example.org"}, "new": {}, "other": {"hosts": "database"}}
+    users = {"shop": ["x", "997", "996"], "blog": ["x", "998", "995"], "other": ["x", "994", "994"]}
+    fleet = {"apps": apps, "groups": GROUPS, "hostvars": HOSTVARS, "inventory_hostname": "web1"}
+    role = make_role("firewall", **fleet, ansible_facts={"getent_passwd": users})
+    text = str(role.render("inner.nft.j2"))
+    assert "oif lo meta skuid { 998, 997 } tcp dport { 3000, 3903, 9090," in text
+    assert "# blog, shop\n" in text
+    assert 'include "/etc/fastapi-metal/inner*.nft"' in str(role.render("firewall.nft.j2"))
+    assert "chain" not in make_role("firewall", **fleet).render("inner.nft.j2")
+
+
+def test_every_port_inside_is_known(make_role: Any) -> None:
+    """Each port on loopback that a role has by default is among those that applications may not ask."""
+    roles = Path(__file__).parents[4] / "roles"
+    texts = [file.read_text() for part in ("defaults", "vars") for file in roles.glob(f"*/{part}/main.yml")]
+    listening = {
+        int(port) for text in texts for port in re.findall(r": 127\.0\.0\.1:(\d+)$", text, re.MULTILINE)
+    }
+    assert len(listening) > 8
+    assert sorted(listening - set(make_role("firewall").value("firewall_inner_ports"))) == []
 
 
 def test_lines_of_the_inventory_come_before_the_rules(make_role: Any) -> None:
