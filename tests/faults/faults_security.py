@@ -50,8 +50,8 @@ FAULTS_SECURITY = [
         "code that its application writes",
         "security/test_permissions.py::test_an_application_writes_its_state_alone[catalog]",
         r"/venv/bin",
-        cause="chown catalog $(readlink -f /srv/catalog/current)/venv/bin",
-        undo="chown root $(readlink -f /srv/catalog/current)/venv/bin",
+        cause="chmod g+w $(readlink -f /srv/catalog/current)/venv/bin",
+        undo="chmod g-w $(readlink -f /srv/catalog/current)/venv/bin",
     ),
     Fault(
         "application whose system can be written",
@@ -93,7 +93,8 @@ FAULTS_SECURITY = [
         "security/test_taken.py::test_outside_its_unit_it_leaves_no_job",
         r"'cron'",
         cause="echo taken > /etc/cron.allow",
-        undo="rm /etc/cron.allow",
+        # Whoever takes cron away takes it along.
+        undo="rm -f /etc/cron.allow",
     ),
     Fault(
         "database that believes a name",
