@@ -2,10 +2,15 @@
 
 import ipaddress
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
+
 from ansible.errors import AnsibleFilterError
+from fastapi_metal.apps.addresses import addresses
 
 Variables = Mapping[str, Mapping[str, Any]]
 Groups = Mapping[str, list[str]]
@@ -16,13 +21,7 @@ _GATEWAY_PORT = "127.0.0.1:9101"
 _POSTGRESQL_PORT = 5432
 _VALKEY_PORT = 6379
 _JOURNAL_PORT = 19532
-# Where other machines see one: variables of its own, of which each is an address or a list of them.
-_ADDRESSES = (
-    "ansible_host",
-    "exporters_gateway_address",
-    "postgresql_listen_addresses",
-    "valkey_listen_addresses",
-)
+_SSH_PORT = 22
 # It stands in a comment of nft.
 _NAME = re.compile(r"[A-Za-z0-9 ._-]{1,60}")
 
@@ -44,6 +43,7 @@ def firewall_services(
         clients = list(mine.get("valkey_client_networks") or [])
         port = int(mine.get("valkey_port") or _VALKEY_PORT)
         rules += [_rule("cache", [port], clients)] if clients else []
+    rules += _certificates(hostvars, here) if rules else []
     return rules + _watched(groups, hostvars, here) + _central(groups, hostvars, here)
 
 
@@ -76,6 +76,15 @@ def _watched(groups: Groups, hostvars: Variables, here: str) -> list[Rule]:
     return [_rule("figures", [port], _all_addresses(watchers, hostvars))] if watchers else []
 
 
+def _certificates(hostvars: Variables, here: str) -> list[Rule]:
+    """Return the rule for the machine that brings certificates to this one, over SSH."""
+    issuer = hostvars[here].get("certbot_issuer") or ""
+    if issuer in ("", here) or issuer not in hostvars or not hostvars[here].get("firewall_ssh_from"):
+        return []
+    ports = list(hostvars[here].get("firewall_ssh_ports") or [_SSH_PORT])
+    return [_rule("certificates", ports, firewall_addresses(issuer, hostvars))]
+
+
 def _central(groups: Groups, hostvars: Variables, here: str) -> list[Rule]:
     """Return the rule for the machines that send copies of their journals to this one."""
     senders = [host for host in groups["all"] if host != here]
@@ -91,29 +100,10 @@ def _all_addresses(hosts: list[str], hostvars: Variables) -> list[str]:
 
 def firewall_addresses(host: str, hostvars: Variables) -> list[str]:
     """Return the addresses by which others see a machine: its own variable, or what the inventory says."""
-    found = _listed(hostvars[host].get("firewall_addresses"))
-    if not found:
-        every = (address for name in _ADDRESSES for address in _listed(hostvars[host].get(name)))
-        found = [address for address in every if _is_address(address)]
-    if not found:
-        raise AnsibleFilterError(
-            f"{host} is to be let in by others, and the inventory says no address of it: set "
-            f"`firewall_addresses: [10.0.0.11]` in host_vars/{host}.yml, with those by which others see it."
-        )
-    return found
-
-
-def _listed(value: Any) -> list[str]:
-    if not value:
-        return []
-    return [value] if isinstance(value, str) else [str(one) for one in value]
-
-
-def _is_address(text: str) -> bool:
     try:
-        return not ipaddress.ip_address(text).is_unspecified
-    except ValueError:
-        return False
+        return addresses(host, hostvars)
+    except ValueError as error:
+        raise AnsibleFilterError(str(error)) from error
 
 
 def firewall_problems(

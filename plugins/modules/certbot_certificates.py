@@ -10,10 +10,10 @@ from ansible.module_utils.basic import AnsibleModule
 
 if TYPE_CHECKING:
     from fastapi_metal.certificates.issuing import RefusedError
-    from fastapi_metal.certificates.stored import run_of
+    from fastapi_metal.certificates.stored import run_of, whole
 else:
     from ansible.module_utils.fastapi_metal.certificates.issuing import RefusedError
-    from ansible.module_utils.fastapi_metal.certificates.stored import run_of
+    from ansible.module_utils.fastapi_metal.certificates.stored import run_of, whole
 
 DOCUMENTATION = r"""
 module: certbot_certificates
@@ -77,6 +77,13 @@ options:
     description: Seconds that the authority is left waiting for a record; the plugin's own number without one.
     type: int
     default: 0
+  share:
+    description:
+      - Other machines behind the same names, to which each certificate is brought over SSH. C(key),
+        C(known_hosts) (a directory with a file for each machine), C(user), and C(peers), a list of C(name),
+        C(address) and C(port).
+    type: dict
+    default: {}
   tls_directory:
     description: Where Nginx looks for certificates.
     type: path
@@ -109,6 +116,10 @@ pending:
   description: Sites that still need one, and what kept it from them.
   returned: always
   type: dict
+brought:
+  description: Which sites' certificates came to which machine.
+  returned: always
+  type: list
 kept:
   description: Sites with a certificate that was put there by hand.
   returned: always
@@ -133,6 +144,7 @@ def main() -> None:
             "dns_plugin": text,
             "dns_credentials": {"type": "path", "default": ""},
             "dns_wait": {"type": "int", "default": 0},
+            "share": {"type": "dict", "default": {}},
             "tls_directory": {"type": "path", "default": "/etc/nginx/tls"},
             "letsencrypt_directory": {"type": "path", "default": "/etc/letsencrypt"},
             "timeout": {"type": "int", "default": 180},
@@ -142,7 +154,7 @@ def main() -> None:
     os.umask(0o022)
     work = run_of(module.params, module.check_mode)
     try:
-        result = work.all(module.params["refuse"])
+        result = whole(module.params, work)
     except RefusedError as sentence:
         module.fail_json(msg=str(sentence))
     else:

@@ -39,6 +39,10 @@ options:
     type: list
     elements: str
     default: []
+  machines:
+    description: Names of other machines of the inventory, by address, for a domain that leads there.
+    type: dict
+    default: {}
   refuse:
     description: Fail if a domain leads elsewhere; otherwise only warn.
     type: bool
@@ -100,13 +104,23 @@ def record(version: int, own: Iterable[Address]) -> str:
     return f"remove its {kind} record"
 
 
-def elsewhere(found: Iterable[Address], own: list[Address]) -> str | None:
+def elsewhere(
+    found: Iterable[Address], own: list[Address], machines: Mapping[str, str] | None = None
+) -> str | None:
     """Return where a domain leads if not here, and what would work."""
     # Debian's installer writes the machine's name into /etc/hosts with 127.0.1.1: no word about DNS.
     foreign = {address for address in found if address not in own and not address.is_loopback}
     if not foreign:
         return None
     listed = ", ".join(sorted(map(str, foreign)))
+    known = {str(address): name for address, name in (machines or {}).items()}
+    others = sorted({known[str(address)] for address in foreign if str(address) in known})
+    if others:
+        return (
+            f"resolves to {listed}, which is {' and '.join(others)} of the inventory: where several machines "
+            f"stand behind one name, one of them asks for all: set `certbot_issuer: {others[0]}` for them, "
+            "in group_vars/web/certbot.yml"
+        )
     mine = ", ".join(sorted({str(address) for address in own if not address.is_loopback})) or "none"
     records = " and ".join(record(version, own) for version in sorted({each.version for each in foreign}))
     return (
@@ -116,7 +130,10 @@ def elsewhere(found: Iterable[Address], own: list[Address]) -> str | None:
 
 
 def examine(
-    sites: Iterable[Mapping[str, Any]], own: list[Address], ask: Callable[[str], list[Address]] = resolve
+    sites: Iterable[Mapping[str, Any]],
+    own: list[Address],
+    ask: Callable[[str], list[Address]] = resolve,
+    machines: Mapping[str, str] | None = None,
 ) -> tuple[list[str], dict[str, list[str]]]:
     """Return the complaints about the domains of all sites, and what each resolves to."""
     complaints: list[str] = []
@@ -134,7 +151,7 @@ def examine(
                     wrong = f"does not resolve ({error.strerror}): {record(version, own)}"
                 else:
                     resolved[domain] = sorted(map(str, found))
-                    wrong = elsewhere(found, own)
+                    wrong = elsewhere(found, own, machines)
             if wrong:
                 complaints.append(f"{domain} (`{variable}` in {APPS_FILE}) {wrong}")
     return complaints, resolved
@@ -147,6 +164,7 @@ def main() -> None:
             "sites": {"type": "list", "elements": "dict", "required": True},
             "addresses": {"type": "list", "elements": "str", "required": True},
             "public_addresses": {"type": "list", "elements": "str", "default": []},
+            "machines": {"type": "dict", "default": {}},
             "refuse": {"type": "bool", "default": True},
             "over_dns": {"type": "bool", "default": False},
         },
@@ -162,7 +180,7 @@ def main() -> None:
         )
     if module.params["over_dns"]:
         module.exit_json(changed=False, resolved={})
-    complaints, resolved = examine(module.params["sites"], own)
+    complaints, resolved = examine(module.params["sites"], own, machines=module.params["machines"])
     if complaints and module.params["refuse"]:
         module.fail_json(
             msg=f"{'. '.join(complaints)}. "

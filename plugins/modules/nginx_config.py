@@ -96,7 +96,7 @@ temporary:
 MARK = "# fastapi-metal: site"
 TEMPORARY = "temporary certificate of fastapi-metal"
 SELFSIGNED = "self-signed certificate of fastapi-metal"
-KINDS = (".temporary", ".selfsigned", ".own")
+KINDS = (".temporary", ".selfsigned", ".own", ".shared")
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 

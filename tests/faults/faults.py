@@ -18,6 +18,7 @@ class Fault:
     reason: str
     cause: str
     undo: str
+    on: str = "web1"
 
     @property
     def scenario(self) -> str:
@@ -25,7 +26,7 @@ class Fault:
         return self.test.rpartition("/")[0] or "default"
 
 
-def edited(name: str, test: str, reason: str, path: str, script: str, then: str) -> Fault:
+def edited(name: str, test: str, reason: str, path: str, script: str, then: str, on: str = "web1") -> Fault:
     """Return the fault that a sed script makes of a file; `then` makes its service read the file.
 
     A script that changes nothing is an error: it would cause no fault.
@@ -37,6 +38,7 @@ def edited(name: str, test: str, reason: str, path: str, script: str, then: str)
         reason,
         cause=f"cp -a {path} {kept}; sed -E -i '{script}' {path}; ! cmp -s {path} {kept} || exit 9; {then}",
         undo=f"cp -a {kept} {path}; rm {kept}; {then}",
+        on=on,
     )
 
 

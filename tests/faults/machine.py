@@ -35,9 +35,9 @@ class Machine:
             f"{shlex.join(map(str, argv))}\n{done.stdout[-6000:]}{done.stderr[-3000:]}"
         )
 
-    def root(self, commands: str) -> None:
-        """Run shell commands on the machine as root; the first one that fails ends them, and is an error."""
-        self.do(ROOT / "bin/lab", "ssh", self.lab, "web1", f"sudo bash -euc {shlex.quote(commands)}")
+    def root(self, commands: str, on: str = "web1") -> None:
+        """Run shell commands on a machine as root; the first one that fails ends them, and is an error."""
+        self.do(ROOT / "bin/lab", "ssh", self.lab, on, f"sudo bash -euc {shlex.quote(commands)}")
 
     def verify(self, test: str) -> subprocess.CompletedProcess[str]:
         """Run one verify test in a pytest of its own."""

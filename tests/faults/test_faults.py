@@ -29,10 +29,10 @@ def test_a_fault_turns_its_test_red(machine: Machine, fault: Fault) -> None:
     a machine that breaks its promise.
     """
     try:
-        machine.root(fault.cause)
+        machine.root(fault.cause, fault.on)
         red = machine.verify(fault.test)
     finally:
-        machine.root(fault.undo)
+        machine.root(fault.undo, fault.on)
     green = machine.verify(fault.test)
     print(red.stdout[-6000:], red.stderr[-1000:])
     assert red.returncode == 1, f"exit code {red.returncode} instead of 1: {fault.test} did not see the fault"

@@ -13,6 +13,8 @@ from typing import Any
 NO_SHELLS = ("nologin", "false", "sync")
 SHADOW = Path("/etc/shadow")
 KEY = re.compile(r"(?:^|\s)((?:sk-)?(?:ssh|ecdsa)-[a-z0-9@.-]+)\s+[A-Za-z0-9+/=]{40,}", re.IGNORECASE)
+# A comment, or options that leave nothing but one command.
+FORCED = re.compile(r'^\s*#|^\S*\bcommand="', re.IGNORECASE)
 DAY = 86400
 
 
@@ -32,8 +34,8 @@ def asked() -> dict[str, str]:
 
 
 def keys(text: str) -> int:
-    """Return how many keys a file of authorized keys holds."""
-    return sum(bool(KEY.search(line)) for line in text.splitlines() if not line.lstrip().startswith("#"))
+    """Return with how many keys of a file one could log in; one that runs a certain program is no way in."""
+    return sum(bool(KEY.search(line)) and not FORCED.search(line) for line in text.splitlines())
 
 
 def expired(shadow: str, today: int) -> set[str]:

@@ -58,6 +58,7 @@ class Role:
             "ansible_search_path": [str(self.path)],
             "group_names": ["database", "monitoring", "web"],
             "groups": {"all": ["web1"], "database": ["web1"], "monitoring": ["web1"], "web": ["web1"]},
+            "hostvars": {"web1": {"group_names": ["database", "monitoring", "web"]}},
             "inventory_hostname": "web1",
             "role_path": str(self.path),
             **own,

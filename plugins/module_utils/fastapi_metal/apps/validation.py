@@ -40,6 +40,7 @@ TAKEN = {
     *("systemd", "systemd-timesync", "systemd-journal", "nginx", "postgres", "postgresql", "prometheus"),
     *("grafana", "certbot", "letsencrypt", "redis", "valkey", "admin", "user", "lock", "log", "udev", "dbus"),
     *("credentials", "initctl", "mount", "shm", "sudo", "tmpfiles", "cron", "fastapi-metal", "release"),
+    *("certificates",),
 }
 
 

@@ -33,13 +33,13 @@ class RefusedError(Exception):
     """A sentence for the user."""
 
 
-def run(*command: str | Path, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+def run(*command: str | Path, timeout: float = 60, said: str = "") -> subprocess.CompletedProcess[str]:
     """Run a command with what it says on one stream; one that takes too long counts as failed."""
     environment = {**os.environ, "PATH": os.environ.get("PATH", PATH) + ":" + PATH, "LC_ALL": "C.UTF-8"}
     words = [str(word) for word in command]
     try:
         return subprocess.run(
-            words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True,
+            words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, input=said, text=True,
             check=False, env=environment, timeout=timeout,
         )  # fmt: skip
     except subprocess.TimeoutExpired:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from .issuing import Binding, Dns, Run, Settings
+from .sharing import Share, bring_all
 
 
 def run_of(given: dict[str, Any], check: bool = False) -> Run:
@@ -23,7 +24,20 @@ def run_of(given: dict[str, Any], check: bool = False) -> Run:
     return Run(settings, given["sites"], given["hook"], check)
 
 
-def load(path: Path) -> tuple[Run, bool]:
-    """Return the run that a file describes, and whether a port 80 that leads elsewhere ends it."""
-    given = json.loads(path.read_text())
-    return run_of(given), bool(given["refuse"])
+def whole(given: dict[str, Any], work: Run) -> dict[str, Any]:
+    """Ask for what is missing, and bring what is there to the other machines; return what Ansible is told."""
+    result = work.all(bool(given["refuse"]))
+    # With --check nobody is asked: the key and the machines may be announced only.
+    brought = [] if work.check else shared(given, work)
+    return {**result, "changed": result["changed"] or bool(brought), "brought": brought}
+
+
+def shared(given: dict[str, Any], work: Run) -> list[str]:
+    """Bring what is there to the other machines; return to whom it came."""
+    return bring_all(Share.of(given["share"]), work)
+
+
+def load(path: Path) -> tuple[dict[str, Any], Run]:
+    """Return what a file says, and the run that it describes."""
+    given: dict[str, Any] = json.loads(path.read_text())
+    return given, run_of(given)
