@@ -13,8 +13,8 @@ from typing import Any
 NO_SHELLS = ("nologin", "false", "sync")
 SHADOW = Path("/etc/shadow")
 KEY = re.compile(r"(?:^|\s)((?:sk-)?(?:ssh|ecdsa)-[a-z0-9@.-]+)\s+[A-Za-z0-9+/=]{40,}", re.IGNORECASE)
-# A comment, or options that leave nothing but one command.
-FORCED = re.compile(r'^\s*#|^\S*\bcommand="', re.IGNORECASE)
+# A comment, or options that leave nothing but one command: the key by which certificates are brought.
+FORCED = re.compile(r'^\s*#|^restrict,\S*\bcommand="', re.IGNORECASE)
 DAY = 86400
 
 

@@ -70,7 +70,7 @@ def user(home: Path, name: str, shell: str = "/bin/bash") -> pwd.struct_passwd:
 
 
 def test_who_can_log_in_is_found(tmp_path: Path) -> None:
-    """Who has a key, a shell and an account that has not ended; a comment is no key."""
+    """Who has a key, a shell and an account that has not ended; neither a comment nor a program is a way in."""
     key = f"ssh-ed25519 {'A' * 68} somebody\n"
     for name, text in (
         ("admin", key),
@@ -78,6 +78,7 @@ def test_who_can_log_in_is_found(tmp_path: Path) -> None:
         ("gone", key),
         ("empty", f"# {key}"),
         ("careful", f'command="true" {key}'),
+        ("certificates", f'restrict,from="198.18.0.11",command="/usr/bin/relay it" {key}'),
     ):
         (tmp_path / name / ".ssh").mkdir(parents=True)
         (tmp_path / name / ".ssh/authorized_keys").write_text(text)
@@ -87,6 +88,7 @@ def test_who_can_log_in_is_found(tmp_path: Path) -> None:
         user(tmp_path, "gone"),
         user(tmp_path, "empty"),
         user(tmp_path, "careful"),
+        user(tmp_path, "certificates"),
         user(tmp_path, "none"),
     ]
     shadow = "admin:!:1:0:99999:7:::\ngone:!:1:0:99999:7::100:\n"
