@@ -12,7 +12,7 @@ import pytest
 from client import wait_until
 from conftest import Lab, say
 from machinery import install, machine, put
-from second_authority import HMAC_KEY, IDENTITY, KEY_ID, SecondAuthority, second_authority
+from second_authority import DIRECTORY, HMAC_KEY, IDENTITY, KEY_ID, SecondAuthority, second_authority
 from testinfra.host import Host
 from timers import soon
 
@@ -83,11 +83,18 @@ def authority(
 ) -> Iterator[SecondAuthority]:
     """Return one that is away, and put everything back as the inventory has it when all is done."""
     assert nameserver.run("true").rc == 0
+    forget(machine(WEB))
     with second_authority(lab.info, tmp_path_factory.mktemp("second"), lab.address(OUTSIDE)) as found:
         yield found
     done = lab.playbook("site", "--tags", "nginx,certbot,exporters", "--limit", WEB)
     assert done.returncode == 0, done.stdout[-3000:]
     machine(WEB).run("certbot delete -n --cert-name late; certbot delete -n --cert-name wild")
+    forget(machine(WEB))
+
+
+def forget(web: Host) -> None:
+    """Have no account there: Pebble, when it starts, knows none of before."""
+    web.check_output(f"rm -rf /etc/letsencrypt/accounts/acme.lab.test:{DIRECTORY}")
 
 
 def asked(lab: Lab, authority: SecondAuthority, name: str, *domains: str, **more: Any) -> Any:
@@ -143,6 +150,7 @@ def test_an_authority_that_is_away_at_first_gives_it_later(
     Red when the play fails, when nothing asks again, or when Nginx is not told of what came.
     """
     authority.stop()
+    forget(web)
     done = asked(lab, authority, "late", "late.lab.test")
     said = " ".join((done.stdout + done.stderr).split())
     assert done.returncode == 0, done.stdout[-3000:]
@@ -166,11 +174,8 @@ def test_a_customer_that_it_does_not_know_is_told(lab: Lab, web: Host, authority
     Red when the account would be made without the key: then this would prove no binding.
     """
     authority.open()
-    account = {
-        "eab_key_id": "stranger",
-        "eab_hmac_key": HMAC_KEY,
-        "directory_url": f"{authority.url}?stranger",
-    }
+    forget(web)
+    account = {"eab_key_id": "stranger", "eab_hmac_key": HMAC_KEY, "directory_url": authority.url}
     sentence = tried(web, "open.drill.test", **account)
     assert "No certificate for drill" in sentence
     assert "references a key that is not known to the ACME server" in sentence

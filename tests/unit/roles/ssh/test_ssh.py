@@ -70,7 +70,7 @@ def user(home: Path, name: str, shell: str = "/bin/bash") -> pwd.struct_passwd:
 
 
 def test_who_can_log_in_is_found(tmp_path: Path) -> None:
-    """Who has a key, a shell and an account that has not ended; neither a comment nor a program is a way in."""
+    """Who has a key, a shell and an account that has not ended; a comment is no key, a program no way in."""
     key = f"ssh-ed25519 {'A' * 68} somebody\n"
     for name, text in (
         ("admin", key),
