@@ -23,6 +23,12 @@ PATIENCE = 15 + 10
 
 
 @pytest.fixture
+def where() -> str:
+    """Return the machine that is looked at."""
+    return first()
+
+
+@pytest.fixture
 def shop(lab: Lab) -> Site:
     """Return the site that visitors come to."""
     return lab.site("shop")
@@ -85,14 +91,14 @@ def test_who_dribbles_is_let_go(shop: Site, tmp_path: Path) -> None:
     assert max(lasted) < PATIENCE
 
 
-def test_idle_connections_keep_nobody_out(shop: Site, tmp_path: Path) -> None:
+def test_idle_connections_keep_nobody_out(shop: Site, where: str, tmp_path: Path) -> None:
     """Ten thousand connections that say nothing: a visitor is answered all the while.
 
     Red when idle connections use up what Nginx may open, and it closes none of them for those that come.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, IDLE + 2000), hard))
-    host = machine(first())
+    host = machine(where)
     before = host.check_output("pgrep -c nginx")
     opened: list[socket.socket] = []
     try:
