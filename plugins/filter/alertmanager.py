@@ -1,5 +1,6 @@
 """Filter of role alertmanager: who is told becomes receivers, and each secret a file of its own."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,6 +15,31 @@ TEXT = (
     "{{ range .Alerts }}{{ .Annotations.summary }}\n{{ .Annotations.look }}\n"
     "{{ .Annotations.runbook }}\n{{ end }}"
 )
+
+
+# An address and a port; whoever listens everywhere is heard by everybody.
+PEER = re.compile(r"(?!0\.0\.0\.0:|\[::\]:)([0-9.]+|\[[0-9A-Fa-f:]+\]):[0-9]{1,5}")
+
+
+def alertmanager_peers(names: list[str], hostvars: Mapping[str, Mapping[str, Any]], here: str) -> list[str]:
+    """Return where the other machines are heard that watch the same fleet.
+
+    Raises AnsibleFilterError where one of them, or this one, has no address for it: each alert would be told
+    by every one of them.
+    """
+    addresses = {
+        name: str(hostvars[name].get("alertmanager_cluster_listen") or "")
+        for name in ([*names, here] if names else [])
+    }
+    for name, address in addresses.items():
+        if not PEER.fullmatch(address):
+            raise AnsibleFilterError(
+                f"alertmanager_cluster_listen of {name} is '{address}', so {' and '.join(sorted(addresses))} "
+                f"would each tell every alert: set its private address in host_vars/{name}.yml, for example "
+                "`alertmanager_cluster_listen: 10.0.0.21:9094`, or let each speak for itself with "
+                "`alertmanager_cluster_peers: []` in group_vars/all/alertmanager.yml."
+            )
+    return [addresses[name] for name in names]
 
 
 def _refuse(name: str, complaint: str) -> None:
@@ -101,4 +127,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Return the filters by name."""
-        return {"alertmanager_receivers": alertmanager_receivers}
+        return {"alertmanager_peers": alertmanager_peers, "alertmanager_receivers": alertmanager_receivers}

@@ -44,7 +44,12 @@ def firewall_services(
         port = int(mine.get("valkey_port") or _VALKEY_PORT)
         rules += [_rule("cache", [port], clients)] if clients else []
     rules += _certificates(hostvars, here) if rules else []
-    return rules + _watched(groups, hostvars, here) + _central(groups, hostvars, here)
+    return (
+        rules
+        + _watched(groups, hostvars, here)
+        + _agreeing(groups, hostvars, here)
+        + _central(groups, hostvars, here)
+    )
 
 
 def _runs(app: Mapping[str, Any], host: str, groups: Groups) -> bool:
@@ -83,6 +88,15 @@ def _certificates(hostvars: Variables, here: str) -> list[Rule]:
         return []
     ports = list(hostvars[here].get("firewall_ssh_ports") or [_SSH_PORT])
     return [_rule("certificates", ports, firewall_addresses(issuer, hostvars))]
+
+
+def _agreeing(groups: Groups, hostvars: Variables, here: str) -> list[Rule]:
+    """Return the rule for the machines whose Alertmanagers agree with this one's."""
+    others = [host for host in groups.get("monitoring", []) if host != here]
+    address = str(hostvars[here].get("alertmanager_cluster_listen") or "")
+    if not address or not others or here not in groups["monitoring"]:
+        return []
+    return [_rule("alerts", [int(address.rpartition(":")[2])], _all_addresses(others, hostvars))]
 
 
 def _central(groups: Groups, hostvars: Variables, here: str) -> list[Rule]:

@@ -22,6 +22,10 @@ def _measured(hostvars: Variables, host: str) -> list[str]:
     return list(hostvars[host].get("exporters_enabled", _EXPORTERS))
 
 
+def _own(hostvars: Variables, host: str) -> list[str]:
+    return sorted(hostvars[host].get("exporters_own") or {})
+
+
 def _gateway(hostvars: Variables, host: str, here: str) -> tuple[str, str]:
     """Return scheme and address at which a machine is asked."""
     listen = str(hostvars[host].get("exporters_gateway_listen", _GATEWAY))
@@ -46,7 +50,10 @@ def _hosts(groups: Mapping[str, list[str]], hostvars: Variables) -> list[str]:
 def prometheus_fleet(
     apps: Variables, groups: Mapping[str, list[str]], hostvars: Variables, here: str
 ) -> Rows:
-    """Return what Prometheus on `here` asks: every exporter of every machine, and every public name."""
+    """Return what Prometheus on `here` asks: every exporter of every machine, and every public name.
+
+    What a machine shows by itself (`exporters_own`) is asked like an exporter.
+    """
     rows = []
     for host in _hosts(groups, hostvars):
         scheme, address = _gateway(hostvars, host, here)
@@ -58,7 +65,7 @@ def prometheus_fleet(
                 "metrics_path": f"/{name}",
                 "labels": {"host": host, "instance": host},
             }
-            for name in _measured(hostvars, host)
+            for name in [*_measured(hostvars, host), *_own(hostvars, host)]
             if name != "probe"
         ]
     return rows + (_probes(apps, hostvars, here) if "probe" in _measured(hostvars, here) else [])

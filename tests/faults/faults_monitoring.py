@@ -23,6 +23,10 @@ NOT_CAUSED_MONITORING = {
     "test_faults.py::test_a_machine_that_is_off_is_told_alone": ITS_OWN,
     "test_faults.py::test_broken_promises_are_told": ITS_OWN,
     "test_faults.py::test_memory_is_told_before_it_is_gone": ITS_OWN,
+    "test_pair.py::test_both_know_and_one_tells": ROLE,
+    "test_pair.py::test_one_of_them_is_enough": ITS_OWN,
+    "test_pair.py::test_a_stranger_takes_no_part": ITS_OWN,
+    "test_pair.py::test_each_is_known_to_the_other_once": ROLE,
     "test_remote_cache.py::test_reads_are_served_from_another_machine": ON_THE_CONTROLLER,
     "test_remote_cache.py::test_a_machine_that_is_away_costs_time_alone": ITS_OWN,
 }

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -14,13 +15,18 @@ class Sink:
 
     def __init__(self) -> None:
         self._told: list[dict[str, Any]] = []
+        self._messages: list[list[dict[str, Any]]] = []
         self._news = threading.Condition()
         self.port = 0
 
     def take(self, message: dict[str, Any]) -> None:
         """Remember a message's alerts."""
         with self._news:
-            self._told += [{**alert, "at": time.time()} for alert in message["alerts"]]
+            self._messages.append(message["alerts"])
+            self._told += [
+                {**alert, "at": time.time(), "began": datetime.fromisoformat(alert["startsAt"]).timestamp()}
+                for alert in message["alerts"]
+            ]
             self._news.notify_all()
 
     def told(self, name: str, status: str, since: float, **labels: str) -> dict[str, Any] | None:
@@ -35,12 +41,23 @@ class Sink:
                 return alert
         return None
 
+    def messages(self, **labels: str) -> list[tuple[str, ...]]:
+        """Return what each message about alerts with these labels said: its alerts, each with its state."""
+        return [
+            tuple(sorted(f"{alert['labels']['alertname']} {alert['status']}" for alert in alerts))
+            for alerts in self._messages
+            if any(labels.items() <= alert["labels"].items() for alert in alerts)
+        ]
+
     def names(self, since: float, **labels: str) -> set[str]:
-        """Return the names of all that fired since a time and have these labels."""
+        """Return the names of all that began since a time, were told, and have these labels.
+
+        Of two that watch, one may tell late what has ended meanwhile.
+        """
         return {
             alert["labels"]["alertname"]
             for alert in self._told
-            if alert["at"] >= since
+            if alert["began"] >= since
             and alert["status"] == "firing"
             and labels.items() <= alert["labels"].items()
         }

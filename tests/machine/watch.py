@@ -18,12 +18,13 @@ WORDS = {"and", "or", "unless", "on", "by", "without", "ignoring", "group_left",
 
 @dataclass(frozen=True)
 class Watch:
-    """Two watched machines, the one that watches, and what is between them."""
+    """Two watched machines, the two that watch, and what is between them."""
 
     lab: Lab
     web: Host
     other: Host
     mon: Host
+    second: Host
 
     @property
     def site(self) -> Site:
@@ -78,7 +79,7 @@ def watch(lab: Lab) -> Watch:
     def host(name: str) -> Host:
         return testinfra.get_host(f"ssh://{name}", ssh_config=lab.info["ssh_config"], sudo=True)
 
-    return Watch(lab, host("web1"), host("web2"), host("mon1"))
+    return Watch(lab, host("web1"), host("web2"), host("mon1"), host("mon2"))
 
 
 def figures(expression: str) -> set[str]:

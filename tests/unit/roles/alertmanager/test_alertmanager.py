@@ -88,6 +88,49 @@ def test_amtool_accepts_it(make_role: Any, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+PAIR = {
+    "mon1": {"alertmanager_cluster_listen": "10.0.0.21:9094"},
+    "mon2": {"alertmanager_cluster_listen": "[fd00::22]:9094"},
+}
+
+
+def arguments(make_role: Any, **variables: Any) -> list[str]:
+    """Return what Alertmanager is started with on mon1."""
+    given = {
+        "inventory_hostname": "mon1",
+        "alertmanager_cluster_peers": ["mon2"],
+        "hostvars": PAIR,
+        **PAIR["mon1"],
+    }
+    found: list[str] = make_role("alertmanager", **{**given, **variables}).value("__alertmanager_arguments")
+    return found
+
+
+def test_one_that_watches_alone_listens_for_nobody(make_role: Any) -> None:
+    """Its own default would be every address."""
+    alone = arguments(make_role, alertmanager_cluster_peers=[])
+    assert "--cluster.listen-address=" in alone
+    assert not [word for word in alone if "peer" in word or "tls" in word]
+
+
+def test_two_that_watch_the_same_agree(make_role: Any) -> None:
+    """Each knows where the other is heard, over TLS."""
+    found = arguments(make_role)
+    assert "--cluster.peer=[fd00::22]:9094" in found
+    assert "--cluster.listen-address=10.0.0.21:9094" in found
+    assert "--cluster.tls-config=/etc/prometheus/cluster/tls.yml" in found
+
+
+@pytest.mark.parametrize("address", ["", "10.0.0.22", "0.0.0.0:9094", "[::]:9094", "mon2.example.org:9094"])
+def test_a_watcher_that_the_other_would_not_hear_is_named(make_role: Any, address: str) -> None:
+    """One sentence with the file and a value that works."""
+    pair = {**PAIR, "mon2": {"alertmanager_cluster_listen": address}}
+    with pytest.raises(
+        AnsibleError, match=r"host_vars/mon2.yml, for example `alertmanager_cluster_listen: 10"
+    ):
+        arguments(make_role, hostvars=pair)
+
+
 def test_inhibitions_name_alerts_that_exist(make_role: Any) -> None:
     """A name that no rule has would silence nothing."""
     # Each alert has its page, which tests of the rules see to.

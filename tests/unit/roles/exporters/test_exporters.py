@@ -185,6 +185,30 @@ def test_an_open_gateway_is_refused(make_role: Any, variables: dict[str, Any], s
     assert bool(complaints) == bool(sentence)
 
 
+def test_what_a_machine_shows_by_itself_is_passed_on(make_role: Any) -> None:
+    """An exporter of one's own gets a path, with the same TLS and password."""
+    text = gateway(make_role, **REMOTE, exporters_own={"rabbitmq": "http://127.0.0.1:15692/metrics"})
+    assert text.count("location = /rabbitmq {") == 2
+    assert text.count("proxy_pass http://127.0.0.1:15692/metrics;") == 2
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"node": "http://127.0.0.1:1/metrics"},
+        {"releases": "http://127.0.0.1:1/metrics"},
+        {"a b": "http://127.0.0.1:1/metrics"},
+        {"rabbitmq": "127.0.0.1:15692"},
+        {"rabbitmq": "http://127.0.0.1:1/; return 200"},
+    ],
+)
+def test_what_could_not_be_passed_on_is_refused(make_role: Any, own: dict[str, str]) -> None:
+    """A name that is taken, or no address: one sentence with one that works."""
+    (sentence,) = make_role("exporters", exporters_own=own).value("__exporters_complaints")
+    assert next(iter(own)) in sentence
+    assert '{rabbitmq: "http://127.0.0.1:15692/metrics"}' in sentence
+
+
 def test_the_password_lies_there_as_a_digest(make_role: Any) -> None:
     """The same one gives the same text, so a second run changes nothing; another machine has another text."""
     role = make_role("exporters")

@@ -51,6 +51,20 @@ def test_a_machine_that_nobody_asks_offers_ssh_alone(make_role: Any) -> None:
     assert [line.strip() for line in accepted] == ['tcp dport { 22 } counter accept comment "ssh"']
 
 
+def test_two_that_watch_hear_each_other(make_role: Any) -> None:
+    """The port of one is open to the other alone, and closed where one watches alone."""
+    hostvars = {
+        **HOSTVARS,
+        "mon1": {**HOSTVARS["mon1"], "alertmanager_cluster_listen": "10.0.0.13:9094"},
+        "mon2": {"ansible_host": "10.0.0.14", "alertmanager_cluster_listen": "10.0.0.14:9094"},
+    }
+    pair = {**GROUPS, "all": [*GROUPS["all"], "mon2"], "monitoring": ["mon1", "mon2"]}
+    text = rules(make_role, "mon1", hostvars=hostvars, groups=pair)
+    assert 'ip saddr { 10.0.0.14 } tcp dport { 9094 } counter accept comment "alerts"' in text
+    assert "9094" not in rules(make_role, "web1", hostvars=hostvars, groups=pair)
+    assert "9094" not in rules(make_role, "mon1", hostvars=hostvars)
+
+
 def test_journals_come_in_where_the_copies_are(make_role: Any) -> None:
     """Every other machine may send, by an address that the inventory says."""
     hostvars = {name: {**values, "journal_central": "mon1"} for name, values in HOSTVARS.items()}

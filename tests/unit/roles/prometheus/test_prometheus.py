@@ -111,6 +111,15 @@ def test_every_exporter_of_every_machine_is_a_target(make_role: Any) -> None:
     ]
 
 
+def test_what_a_machine_shows_by_itself_is_a_target(make_role: Any) -> None:
+    """A service's own figures go through the gateway too, and Prometheus is then not asked twice."""
+    own = {"exporters_enabled": ["node"], "exporters_own": {"prometheus": "http://127.0.0.1:9090/metrics"}}
+    rows = fleet(make_role, "fleet_apps | prometheus_fleet", mon1=own)
+    (row,) = [row for row in rows if row["job"] == "prometheus"]
+    assert (row["metrics_path"], row["targets"]) == ("/prometheus", ["127.0.0.1:9101"])
+    assert len(jobs(make_role, row)["prometheus"]) == 1
+
+
 def test_machines_are_asked_which_releases_they_have(make_role: Any) -> None:
     """Only those that run an application with figures."""
     assert fleet(make_role, "fleet_apps | prometheus_releases") == [
