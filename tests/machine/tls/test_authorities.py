@@ -81,15 +81,21 @@ def nameserver(lab: Lab, web: Host) -> Iterator[Host]:
 def authority(
     lab: Lab, nameserver: Host, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[SecondAuthority]:
-    """Return one that is away, and put everything back as the inventory has it when all is done."""
+    """Return one that is away until it is opened."""
     assert nameserver.run("true").rc == 0
     forget(machine(WEB))
     with second_authority(lab.info, tmp_path_factory.mktemp("second"), lab.address(OUTSIDE)) as found:
         yield found
+    forget(machine(WEB))
+
+
+@pytest.fixture(scope="module")
+def put_back(lab: Lab) -> Iterator[None]:
+    """Have everything as the inventory has it when all is done."""
+    yield
     done = lab.playbook("site", "--tags", "nginx,certbot,exporters", "--limit", WEB)
     assert done.returncode == 0, done.stdout[-3000:]
     machine(WEB).run("certbot delete -n --cert-name late; certbot delete -n --cert-name wild")
-    forget(machine(WEB))
 
 
 def forget(web: Host) -> None:
@@ -141,6 +147,7 @@ def temporary(web: Host, site: str) -> str:
     return str(line.split()[-1])
 
 
+@pytest.mark.usefixtures("put_back")
 def test_an_authority_that_is_away_at_first_gives_it_later(
     lab: Lab, web: Host, authority: SecondAuthority
 ) -> None:
@@ -217,6 +224,7 @@ def test_a_domain_whose_owner_shuts_it_out_costs_no_attempt(web: Host, authority
 
 
 @pytest.mark.full
+@pytest.mark.usefixtures("put_back")
 def test_a_wildcard_comes_by_way_of_the_dns(lab: Lab, web: Host, authority: SecondAuthority) -> None:
     """Certbot's plugin for RFC 2136 writes into the zone; the authority reads it; any name below is served.
 
