@@ -50,8 +50,8 @@ FAULTS_SECURITY = [
         "code that its application writes",
         "security/test_permissions.py::test_an_application_writes_its_state_alone[catalog]",
         r"/venv/bin",
-        cause="chmod g+w $(readlink -f /srv/catalog/current)/venv/bin",
-        undo="chmod g-w $(readlink -f /srv/catalog/current)/venv/bin",
+        cause="chmod o+w $(readlink -f /srv/catalog/current)/venv/bin",
+        undo="chmod o-w $(readlink -f /srv/catalog/current)/venv/bin",
     ),
     Fault(
         "application whose system can be written",

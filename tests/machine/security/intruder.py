@@ -24,9 +24,10 @@ NEW = ".intruder"
 def entries(places: list[str]) -> Iterator[tuple[Path, bool]]:
     """Walk over the whole machine as far as it lets, without what the kernel shows of each process.
 
-    What lies in a directory that cannot be listed is walked where it is named.
+    What lies in a directory that cannot be listed is tried and walked where it is named.
     """
     for place in ["/", *places]:
+        yield Path(place), False
         for folder, folders, names in os.walk(place):
             if folder == "/proc":
                 folders[:] = [name for name in folders if not name.isdigit()]

@@ -93,7 +93,11 @@ class Staging:
         """Install what it needs."""
         same = donor(self.engine, self.identity)
         build(self.engine, self.id, self.resources.python, same, self.shipped())
-        self.readable(self.engine.layout.virtualenv(self.id), 0o750)
+        virtualenv = self.engine.layout.virtualenv(self.id)
+        self.readable(virtualenv, 0o750)
+        # uv leaves a file there that everybody may write.
+        if (lock := virtualenv / ".lock").exists():
+            lock.chmod(0o600)
         remove(self.path / "wheels")
         return True
 
