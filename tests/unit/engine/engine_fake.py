@@ -15,7 +15,7 @@ from fastapi_metal.engine.effects import Moment, Observer, nobody
 from fastapi_metal.engine.engine import Engine
 from fastapi_metal.fleet import decision, decision_back
 from fastapi_metal.fleet.asking import NOTHING_TO_UNDO, patiently
-from fastapi_metal.machine.interface import Answer, OneOff, Output, Probe, Resources, UnitState
+from fastapi_metal.machine.interface import Answer, DatabaseError, OneOff, Output, Probe, Resources, UnitState
 from fastapi_metal.release.layout import Layout
 from fastapi_metal.release.settings import Settings, from_request
 from fastapi_metal.steps import dispatch
@@ -75,8 +75,11 @@ class FakeMachine:
     failing_commands: set[str] = field(default_factory=set)
     hanging_commands: set[str] = field(default_factory=set)
     one_off_calls: list[OneOff] = field(default_factory=list)
+    captured: list[OneOff] = field(default_factory=list)
     orphans: list[str] = field(default_factory=list)
     sessions: list["FakeSession"] = field(default_factory=list)
+    # Passwords that the database does not take, with the code of its error.
+    refused: dict[str, str] = field(default_factory=dict)
     turn_holder: list[str] = field(default_factory=list)
     in_the_way: list[list[str]] = field(default_factory=list)
     printed: dict[str, str] = field(default_factory=dict)
@@ -193,13 +196,20 @@ class FakeMachine:
         left, self.orphans = self.orphans[:1], self.orphans[1:]
         return {f"{app}-before-start-{name}.service" for name in left}
 
+    def decrypt(self, name: str, value: bytes) -> bytes | None:
+        start = f"encrypted {name} ".encode()
+        return value.removeprefix(start)[::-1] if value.startswith(start) else None
+
     def session(self, url: str, user: str, password: str, name: str) -> FakeSession:
+        if password in self.refused:
+            raise DatabaseError(f"not let in at {url}", self.refused[password])
         self.sessions.append(FakeSession(self, name))
         return self.sessions[-1]
 
     def run_once(self, command: OneOff, look: Callable[[], None] | None = None) -> Output:
         text = command.script.read_text().strip()
         if command.capture:
+            self.captured.append(command)
             return Output(0, self.printed.get(text, ""))
         self.commands.append(text)
         self.one_off_calls.append(command)

@@ -124,6 +124,27 @@ def test_a_way_back_is_judged_by_what_was_recorded(live: Host) -> None:
     assert live.live_word() == "three"
 
 
+@pytest.mark.parametrize(
+    ("how", "line"), [("files", "LoadCredentialEncrypted=token:"), ("env", "EnvironmentFile=/etc/shop")]
+)
+def test_a_way_back_asks_with_the_secrets_of_then(host: Host, how: str, line: str) -> None:
+    """A database elsewhere wants a password, and the inventory's is not asked for.
+
+    Red when the command that tells the revision is started without the secrets of its release.
+    """
+    entry = {**TOOL, "secrets": {"token": "of then"}, "secrets_as": how}
+    at(host, "", "1", "1")
+    assert host.deploy("one", **entry)["problem"] is None
+    at(host, "1", "")
+    assert host.deploy("two", **entry)["problem"] is None
+    host.machine.captured.clear()
+    assert not Fleet({"web1": host}).roll_back().problems
+    assert host.live_word() == "one"
+    assert host.machine.captured
+    for call in host.machine.captured:
+        assert any(line in each.replace(str(host.machine.root), "") for each in call.properties)
+
+
 def test_every_host_knows_what_the_first_has_found(tmp_path_factory: pytest.TempPathFactory) -> None:
     """The migration ran on one; traffic is held on all."""
     hosts = {name: Host(FakeMachine(tmp_path_factory.mktemp(name))) for name in ("web1", "web2")}

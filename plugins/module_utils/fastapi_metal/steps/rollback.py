@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..engine.engine import Engine
+from ..release.rendering import ENCRYPTED
 from ..release.store import Record
 from . import jobs, room
 
@@ -14,7 +15,19 @@ def as_recorded(engine: Engine, release_id: str) -> Engine:
     """Return the engine with the settings that a release was made with."""
     record = engine.store.read(release_id)
     kept = record.settings if record else {}
-    return replace(engine, settings=replace(engine.settings, entry={**engine.settings.entry, **kept}))
+    entry = {**engine.settings.entry, **kept}
+    return replace(
+        engine, settings=replace(engine.settings, entry=entry, secrets=secrets(engine, release_id))
+    )
+
+
+def secrets(engine: Engine, release_id: str) -> dict[str, str]:
+    """Return the names of the secrets that a release has; systemd knows what they are.
+
+    Its commands get them too, as the one that tells the revision of a database elsewhere.
+    """
+    place = engine.layout.credentials(release_id)
+    return {path.name.removesuffix(ENCRYPTED): "" for path in place.iterdir()} if place.is_dir() else {}
 
 
 def choice(engine: Engine, record: Record, live: str | None, previous: str | None) -> Found:
