@@ -1,11 +1,13 @@
 """`bin/secrets`: what is missing is made, what is there is never lost, and no value is shown."""
 
+import hashlib
 import os
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
+from fastapi_metal.vault import keys
 from fastapi_metal.vault.file import VaultFile, VaultFileError
 from fastapi_metal.vault.needs import needs, placeholders
 
@@ -128,3 +130,48 @@ def test_placeholders_are_found(inventory: Path) -> None:
     )
     assert [each.split("`")[1] for each in found] == ["vault_a", "vault_b", "vault_c"]
     assert "bin/secrets rotate vault_a" in found[0]
+
+
+def names(value: str) -> list[str]:
+    """Return the names in a list of keys."""
+    return [word.split(":")[0] for word in value.split()]
+
+
+def test_a_key_gets_its_next_beside_it() -> None:
+    """Both are good until the older one is forgotten; the keys of others stay, and the list has hashes alone.
+
+    Red when the first goes with the second, or when more than two are good.
+    """
+    held = keys.another("it", "", "till")[0].value
+    held = keys.another("it", held, "stock-2.b")[0].value
+    assert names(held) == ["till", "stock-2.b"]
+    changed, key = keys.another("it", held, "stock-2.b")
+    assert changed.value.startswith(f"{held} stock-2.b.2:")
+    assert changed.value.endswith(hashlib.sha256(key.encode()).hexdigest())
+    assert len(key) == 43
+    third, _ = keys.another("it", changed.value, "stock-2.b")
+    assert names(third.value) == ["till", "stock-2.b.2", "stock-2.b.3"]
+    assert third.gone == ["stock-2.b"]
+    last = keys.newest("it", third.value, "stock-2.b")
+    assert (names(last.value), last.gone) == (["till", "stock-2.b.3"], ["stock-2.b.2"])
+    for owner, words in (("till", "has 1 key of till"), ("nobody", "has no key of nobody")):
+        with pytest.raises(VaultFileError, match=words):
+            keys.newest("it", last.value, owner)
+    for value_of_another, owner in (("of no list", "till"), (held, "a b")):
+        with pytest.raises(VaultFileError, match=r"is no list of keys|is no name for a key"):
+            keys.another("it", value_of_another, owner)
+
+
+def test_a_list_of_keys_is_not_replaced_as_a_whole(inventory: Path) -> None:
+    """A random text in its place would shut out everybody. A key is shown once, and kept nowhere."""
+    said = secrets(inventory, "rotate", "vault_shop_api_key", "till")
+    key = re.search(r"known as till: (\S{43})$", said, re.MULTILINE)
+    assert key
+    kept = opened(inventory).text
+    assert hashlib.sha256(key[1].encode()).hexdigest() in kept
+    assert key[1] not in kept
+    assert "say whose is replaced, of till" in secrets(inventory, "rotate", "vault_shop_api_key", status=1)
+    assert opened(inventory).text == kept
+    secrets(inventory, "rotate", "vault_shop_api_key", "till")
+    assert "till forgotten, till.2 stays" in secrets(inventory, "forget", "vault_shop_api_key", "till")
+    assert names(value(inventory, "vault_shop_api_key")) == ["till.2"]

@@ -12,7 +12,10 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import get_file_vault_secret
 
 from .file import VaultFile, VaultFileError
+from .keys import another, is_list, newest, owners
 from .needs import Need, needs
+
+BRING = "`ansible-playbook playbooks/rotate.yml` brings it to the machines by a gated release."
 
 
 def new_value() -> str:
@@ -60,6 +63,42 @@ def make(vault: VaultFile, found: list[Need], also: list[str]) -> list[str]:
     return words
 
 
+def store(vault: VaultFile, name: str, value: str) -> None:
+    """Give a name this value, whether it has one or not."""
+    (vault.replace if name in vault.names() else vault.add)(name, value)
+    vault.write()
+
+
+def rotate(vault: VaultFile, name: str, owner: str | None) -> list[str]:
+    """Give a secret another value, or the owner of a key another key; return what to say."""
+    held = vault.value(name) or ""
+    if owner is None:
+        if is_list(held):
+            raise VaultFileError(
+                f"{name} is a list of keys: say whose is replaced, of {', '.join(owners(held))}, as in "
+                f"`bin/secrets rotate {name} {owners(held)[0]}`."
+            )
+        vault.replace(name, new_value())
+        vault.write()
+        return [f"{name}: another value", BRING]
+    changed, key = another(name, held, owner)
+    store(vault, name, changed.value)
+    return [
+        f"{name}: another key for {owner}, known as {changed.newest}: {key}",
+        "It is kept nowhere else.",
+        *([f"No longer good: {', '.join(changed.gone)}"] if changed.gone else []),
+        BRING,
+        f"The one before stays good until `bin/secrets forget {name} {owner}`.",
+    ]
+
+
+def forget(vault: VaultFile, name: str, owner: str) -> list[str]:
+    """Take away the keys of an owner that were replaced; return what to say."""
+    changed = newest(name, vault.value(name) or "", owner)
+    store(vault, name, changed.value)
+    return [f"{name}: {', '.join(changed.gone)} forgotten, {changed.newest} stays", BRING]
+
+
 def main() -> int:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(
@@ -73,8 +112,12 @@ def main() -> int:
     commands.add_parser("list", help="which secrets the inventory names, and which are missing")
     making = commands.add_parser("make", help="give random values to those that are missing; none is changed")
     making.add_argument("also", nargs="*", help="names that would otherwise be left to you")
-    rotating = commands.add_parser("rotate", help="give one secret another random value")
+    rotating = commands.add_parser("rotate", help="give one secret another random value, or a key its next")
     rotating.add_argument("name")
+    rotating.add_argument("owner", nargs="?", help="of a list of keys (NAME:<hash>): whose is replaced")
+    forgetting = commands.add_parser("forget", help="take away keys that were replaced")
+    forgetting.add_argument("name")
+    forgetting.add_argument("owner")
     arguments = parser.parse_args()
     if not arguments.inventory.is_dir():
         print(f"bin/secrets: {arguments.inventory} is no directory: use --inventory", file=sys.stderr)
@@ -86,13 +129,11 @@ def main() -> int:
         if arguments.command == "make":
             words = make(vault, found, arguments.also)
         elif arguments.command == "rotate":
-            vault.replace(arguments.name, new_value())
-            vault.write()
+            words = rotate(vault, arguments.name, arguments.owner)
             places = [place for need in found if need.name == arguments.name for place in need.places]
-            words = [f"{arguments.name}: another value", f"Named in {', '.join(places) or 'no file'}."]
-            words.append(
-                "`ansible-playbook playbooks/site.yml` brings it to the machines by a gated release."
-            )
+            words.append(f"Named in {', '.join(places) or 'no file'}.")
+        elif arguments.command == "forget":
+            words = forget(vault, arguments.name, arguments.owner)
         else:
             words = listed(found, vault.names())
     except VaultFileError as sentence:

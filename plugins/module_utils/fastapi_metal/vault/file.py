@@ -40,6 +40,12 @@ class VaultFile:
         found = yaml.safe_load(self.text)
         return set(found) if isinstance(found, dict) else set()
 
+    def value(self, name: str) -> str | None:
+        """Return a text that a name stands for, nothing where it is none."""
+        found = yaml.safe_load(self.text)
+        held = found.get(name) if isinstance(found, dict) else None
+        return held if isinstance(held, str) else None
+
     def add(self, name: str, value: str) -> None:
         """Give a name that has none a value."""
         if name in self.names():
