@@ -73,9 +73,10 @@ options:
     type: path
     required: true
   forget:
-    description: Take away the passwords of before.
-    type: bool
-    default: false
+    description: Users who lose the passwords of before.
+    type: list
+    elements: str
+    default: []
   directory:
     description: Directory of the configuration.
     type: path
@@ -273,8 +274,9 @@ class Configuration:
         self.config = File(self.home / "fastapi-metal.conf", config, self.name, 0o400)
         self.unit = File(units / "fastapi-metal.conf", params["unit"], "root", 0o644)
 
-    def _users(self, users: list[dict[str, Any]], path: Path, forget: bool) -> str:
-        before = {} if forget else hashes_of(read(path) or "")
+    def _users(self, users: list[dict[str, Any]], path: Path, forget: list[str]) -> str:
+        found = hashes_of(read(path) or "")
+        before = {name: hashes for name, hashes in found.items() if name not in forget}
         administrator, monitor = (digest(each) for each in (self.password, self.monitor))
         lines = [
             "user default off",
@@ -423,7 +425,7 @@ def main() -> None:
             "unit": {"type": "str", "required": True},
             "users": {"type": "list", "elements": "dict", "required": True, "options": user_options},
             "socket": {"type": "path", "required": True},
-            "forget": {"type": "bool", "default": False},
+            "forget": {"type": "list", "elements": "str", "default": []},
             "directory": {"type": "path"},
             "unit_directory": {"type": "path"},
             "marker": {"type": "path", "default": "/run/fastapi-metal-valkey-pending"},

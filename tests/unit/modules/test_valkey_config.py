@@ -89,7 +89,7 @@ def wanted(module: ModuleType, place: Path, password: str = PASSWORD, **changes:
         "unit": "[Service]\nRestart=always",
         "users": users,
         "socket": str(place / "socket"),
-        "forget": False,
+        "forget": [],
         "directory": str(place / "etc"),
         "unit_directory": str(place / "units"),
         "marker": str(place / "marker"),
@@ -128,7 +128,11 @@ def test_a_changed_password_leaves_the_one_before_until_it_is_forgotten(
     assert apply(valkey, wanted(valkey, place, "new" + PASSWORD), server) == (True, "users")
     assert hashes(valkey, place)["shop"] == [digest("new" + PASSWORD), digest(PASSWORD)]
     assert apply(valkey, wanted(valkey, place, "new" + PASSWORD), server) == (False, "nothing")
-    forgotten = wanted(valkey, place, "new" + PASSWORD, forget=True)
+    assert apply(valkey, wanted(valkey, place, "new" + PASSWORD, forget=["blog"]), server) == (
+        False,
+        "nothing",
+    )
+    forgotten = wanted(valkey, place, "new" + PASSWORD, forget=["shop"])
     assert apply(valkey, forgotten, server) == (True, "users")
     assert hashes(valkey, place)["shop"] == [digest("new" + PASSWORD)]
     assert apply(valkey, wanted(valkey, place, "new" + PASSWORD), server) == (False, "nothing")
