@@ -64,6 +64,27 @@ with ThreadPoolExecutor(4) as pool:
 """
 
 
+# Keeps asking on the machine itself, as somebody who has logged in. What it reads is as above; it prints how
+# often it was answered, and what else it met.
+KEEP_ASKING = """
+import collections, json, sys, time, urllib.error, urllib.request
+given = json.load(sys.stdin)
+login = urllib.request.Request(given["url"] + "/login", json.dumps(
+    {"user": "admin", "password": given["password"]}).encode(), {"Content-Type": "application/json"})
+cookie = urllib.request.urlopen(login, timeout=10).headers["Set-Cookie"].split(";")[0]
+met, end = collections.Counter(), time.monotonic() + given["seconds"]
+while time.monotonic() < end:
+    for path in ("/api/health", "/api/search", "/api/user"):
+        try:
+            request = urllib.request.Request(given["url"] + path, headers={"Cookie": cookie})
+            met[urllib.request.urlopen(request, timeout=10).status] += 1
+        except OSError as error:
+            met[str(error)] += 1
+    time.sleep(0.02)
+print(json.dumps(met))
+"""
+
+
 class Grafana:
     """Grafana's API, asked on its machine as admin."""
 
@@ -89,6 +110,21 @@ class Grafana:
         path = "/api/datasources/proxy/uid/prometheus/api/v1/query"
         found: list[dict[str, Any]] = self.get(path, "--data-urlencode", f"query={expr}")["data"]["result"]
         return found
+
+    def status(self) -> int:
+        """Return with which status it answers who has this password."""
+        asked = (
+            "curl -s -o /dev/null -w '%%{http_code}' --netrc-file /dev/stdin http://127.0.0.1:3000/api/user"
+        )
+        return int(self._host.check_output(f"printf %s | {asked}", self._netrc))
+
+    def keep_asking(self, seconds: float) -> dict[str, int]:
+        """Log in once and ask for so many seconds; return how often it answered with which status."""
+        given = json.dumps({"url": "http://127.0.0.1:3000", "password": self._password, "seconds": seconds})
+        met: dict[str, int] = json.loads(
+            self._host.check_output("printf %%s %s | python3 -c %s", given, KEEP_ASKING)
+        )
+        return met
 
     def rows(self, asked: list[str]) -> dict[str, int | str]:
         """Return for each query how many rows the answer has, or what Prometheus has against it."""

@@ -1,6 +1,8 @@
 """Every question that a dashboard asks has an answer, from the first minutes on."""
 
+import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from client import Site
@@ -64,6 +66,35 @@ def test_every_query_of_every_panel_has_data(host: Host, lab: Lab, site: Site) -
 
 
 TIMES = {"$__rate_interval": "1m", "$__interval": "15s", "$__range": "1h"}
+
+
+def test_a_new_password_counts_while_somebody_looks(host: Host, lab: Lab) -> None:
+    """Nobody is thrown out and Grafana is not started anew; then the old password is refused.
+
+    A run that broke off before Grafana knew of it is made good by the next. Red when the change is in the
+    file alone, or when a second run does something.
+    """
+    before, password = str(lab.variable("grafana_admin_password")), f"another-{time.time_ns()}"
+    old, new = Grafana(host, before), Grafana(host, password)
+    begun = host.check_output("systemctl show --value -p MainPID grafana-server")
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(old.keep_asking, 30)
+        # As a run leaves it that ends between the file and Grafana.
+        host.check_output("printf %%s %s > /etc/grafana/admin_password", password)
+        done = lab.playbook("rotate", "--tags=grafana", grafana_admin_password=password)
+        assert done.returncode == 0, done.stdout[-3000:]
+        met = asking.result()
+    try:
+        assert set(met) == {"200"}, met
+        assert (old.status(), new.status()) == (401, 200)
+        assert password not in done.stdout
+        assert host.check_output("systemctl show --value -p MainPID grafana-server") == begun
+        again = lab.playbook("rotate", "--tags=grafana", grafana_admin_password=password)
+        assert re.search(r"ok=\d+ +changed=0 ", again.stdout), again.stdout[-3000:]
+    finally:
+        assert lab.playbook("rotate", "--tags=grafana").returncode == 0
+    assert old.status() == 200
+    say(f"Grafana's password replaced: {met['200']} requests, 0 failed")
 
 
 def test_a_dashboard_that_would_not_load_changes_nothing(host: Host, lab: Lab, tmp_path: Path) -> None:
