@@ -51,6 +51,8 @@ class Site:
     domain: str
     address: str
     authority: Path
+    # With which it is written to.
+    key: str = WRITE_KEY
 
     def request(
         self, method: str, path: str, document: Any = None, timeout: float = 15, **more: str
@@ -62,7 +64,7 @@ class Site:
         context = ssl.create_default_context(cafile=str(self.authority))
         connection = _Connection(self.domain, self.address, context, timeout)
         body = None if document is None else json.dumps(document)
-        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {WRITE_KEY}"} if body else {}
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self.key}"} if body else {}
         headers |= {name.replace("_", "-"): value for name, value in more.items()}
         try:
             connection.request(method, path, body, headers)

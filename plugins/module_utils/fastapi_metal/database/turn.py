@@ -26,7 +26,7 @@ CANCEL = """
 WITH in_the_way AS MATERIALIZED (
     SELECT a.pid, c.relname, left(a.query, 100) AS query
     FROM pg_locks l JOIN pg_stat_activity a USING (pid) JOIN pg_class c ON c.oid = l.relation
-    WHERE NOT l.granted AND l.locktype = 'relation' AND a.usename = current_user AND l.mode IN ({modes})
+    WHERE NOT l.granted AND l.locktype = 'relation' AND a.usename = session_user AND l.mode IN ({modes})
       AND clock_timestamp() - l.waitstart > interval '{seconds} seconds'
 )
 SELECT pid, relname, query FROM in_the_way WHERE pg_cancel_backend(pid)
@@ -37,7 +37,7 @@ SWEEP = """
 WITH left_over AS MATERIALIZED (
     SELECT a.pid, min(c.relname) AS relname
     FROM pg_locks l JOIN pg_stat_activity a USING (pid) JOIN pg_class c ON c.oid = l.relation
-    WHERE l.locktype = 'relation' AND a.usename = current_user AND l.mode IN ({modes})
+    WHERE l.locktype = 'relation' AND a.usename = session_user AND l.mode IN ({modes})
       AND a.pid <> pg_backend_pid()
     GROUP BY a.pid
 )

@@ -38,6 +38,16 @@ def command(*argv: str, check: bool = True) -> str:
     return done.stdout
 
 
+def credential(value: bytes, *how: str) -> bytes | None:
+    """Return what systemd makes of a secret, which is in no argument."""
+    argv = ["systemd-creds", *how, "-", "-"]
+    try:
+        done = subprocess.run(argv, input=value, capture_output=True, check=False, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 and done.stdout else None
+
+
 def ended(process: subprocess.Popen[bytes]) -> bool:
     """Wait a moment for a process to end."""
     try:
@@ -197,12 +207,11 @@ class Debian:
 
     def encrypt(self, name: str, value: bytes) -> bytes | None:
         """Let systemd do it with the host's key, which it makes when there is none."""
-        argv = ["systemd-creds", "encrypt", "--with-key=host", f"--name={name}", "-", "-"]
-        try:
-            done = subprocess.run(argv, input=value, capture_output=True, check=False, timeout=60)
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout if done.returncode == 0 and done.stdout else None
+        return credential(value, "encrypt", "--with-key=host", f"--name={name}")
+
+    def decrypt(self, name: str, value: bytes) -> bytes | None:
+        """Let systemd do it, as it does for the release."""
+        return credential(value, "decrypt", f"--name={name}")
 
     def stamp(self, path: Path, age: int) -> None:
         """Leave a file of this age."""

@@ -10,7 +10,16 @@ from typing import Protocol
 
 
 class DatabaseError(Exception):
-    """A database refused, or cannot be reached; the message is its own."""
+    """A database refused, or cannot be reached; the message is its own, and so is the code, if it has one."""
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+
+    @property
+    def is_refusal(self) -> bool:
+        """Tell whether it is name or password that it does not take."""
+        return self.code in {"28000", "28P01"}
 
 
 @dataclass(frozen=True)
@@ -144,6 +153,9 @@ class Machine(Protocol):
 
     def encrypt(self, name: str, value: bytes) -> bytes | None:
         """Return a secret as a credential that only this machine decrypts; None where it cannot."""
+
+    def decrypt(self, name: str, value: bytes) -> bytes | None:
+        """Return the secret in such a credential; None where it cannot."""
 
     def stamp(self, path: Path, age: int) -> None:
         """Leave an empty file of this age, in nanoseconds since 1970."""

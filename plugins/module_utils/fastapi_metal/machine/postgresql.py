@@ -123,6 +123,8 @@ class Session:
             self._socket = plug(where, user)
             self._file = self._socket.makefile("rb")
             self._log_in(name)
+            # A login may act as another role from the start. This session sees, and may end, what is its own.
+            self.rows("SET ROLE NONE")
         except OSError as error:
             raise DatabaseError(f"no answer from {where.host}:{where.port} ({error})") from error
 
@@ -136,7 +138,8 @@ class Session:
         kind, length = struct.unpack("!ci", head)
         body = self._file.read(length - 4)
         if kind == b"E":
-            raise DatabaseError(fields(body).get("M", "an error without words"))
+            said = fields(body)
+            raise DatabaseError(said.get("M", "an error without words"), said.get("C", ""))
         return kind, body
 
     def _log_in(self, name: str) -> None:

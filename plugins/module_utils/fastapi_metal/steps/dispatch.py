@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..database import schema, schema_tools
+from ..database import login, schema, schema_tools
 from ..database.turn import Guard, TurnError, turn
 from ..engine.effects import Effect
 from ..engine.engine import Engine
@@ -108,6 +108,9 @@ def step_stage(engine: Engine, request: Request) -> Result:
 def step_schema(engine: Engine, request: Request) -> Result:
     """See whether the release can run on the schema, and what its migrations would shut. Reads only."""
     release_id, store = request["release"], engine.store
+    # Whoever asks for the schema would only say that nobody let it in.
+    if shut := login.refusal(engine, release_id, going_back=bool(request.get("recorded"))):
+        return {**done([]), "problem": shut}
     facts = schema_tools.facts(engine, release_id)
     if facts is None:
         return done([])
@@ -172,6 +175,8 @@ def step_start(engine: Engine, request: Request) -> Result:
     """Start the release and watch it through the gate; in a handover, let it listen."""
     release_id = request["release"]
     subject = watched(engine, release_id)
+    if shut := login.refusal(engine, release_id, going_back=bool(request.get("recorded"))):
+        return {**done([]), "problem": shut}
     noted = note_schema(engine, request.get("schema"))
     if engine.store.live() == release_id and handover.underway(engine, release_id):
         return done(noted)

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import importlib.util
+import re
 import shlex
 import subprocess
 from pathlib import Path
@@ -68,9 +69,9 @@ def test_a_remote_app_gets_in_over_tls_and_to_its_own_database(make_role: MakeRo
     role = make_role("postgresql", **variables)
     assert statements(role.render("pg_hba.conf.j2")) == [
         "local all all peer",
-        "hostssl shop-2 shop-2 10.0.0.0/24 scram-sha-256",
-        "hostssl shop-2 shop-2 10.1.0.7/32 scram-sha-256",
-        "hostssl shop-2 shop-2 fd00::5/128 scram-sha-256",
+        "hostssl shop-2 +shop-2 10.0.0.0/24 scram-sha-256",
+        "hostssl shop-2 +shop-2 10.1.0.7/32 scram-sha-256",
+        "hostssl shop-2 +shop-2 fd00::5/128 scram-sha-256",
     ]
     settings = statements(role.render("postgresql.conf.j2"))
     assert "listen_addresses = 'localhost,10.0.0.5'" in settings
@@ -190,7 +191,8 @@ def test_the_version_is_debians(make_role: MakeRole, release: str, version: str)
 def test_check_mode_only_reads(make_role: MakeRole) -> None:
     """In check mode no query's result is executed; otherwise each one is, except those that only report."""
     variables: dict[str, Any] = NETWORK | {"postgresql_monitors": ["prometheus"]}
-    for template in ("databases.sql.j2", "passwords.sql.j2"):
+    variables["postgresql_logins_in_use"] = {"shop-2": []}
+    for template in ("databases.sql.j2", "passwords.sql.j2", "lock.sql.j2"):
         checked = make_role("postgresql", **variables | {"ansible_check_mode": True}).render(template)
         assert "\\gexec" not in checked
         real = make_role("postgresql", **variables).render(template)
@@ -199,10 +201,12 @@ def test_check_mode_only_reads(make_role: MakeRole) -> None:
 
 
 def test_a_password_is_sent_only_as_the_server_stores_it(make_role: MakeRole, filters: ModuleType) -> None:
-    """The script holds the verifier and not the password, and only for remote owners."""
+    """The script holds the verifier and not the password, for the logins of remote owners alone."""
     script = make_role("postgresql", **NETWORK).render("passwords.sql.j2")
     assert "s3cret" not in script
-    assert script.count(filters.postgresql_verifier("s3cret", "shop-2", "web1")) == 2
+    login = filters.postgresql_login("s3cret", "shop-2")
+    assert script.count(filters.postgresql_verifier("s3cret", login, "web1")) == 2
+    assert '"shop-2"' not in script
     assert "catalog" not in script
 
 
@@ -239,6 +243,65 @@ def test_a_password_that_clients_would_read_otherwise_is_refused(filters: Module
         filters.postgresql_verifier(password, "shop", "db1")
     assert "openssl rand" in str(raised.value)
     assert not password or password not in str(raised.value)
+
+
+# --- logins ----------------------------------------------------------------------------------------------
+
+
+def test_another_password_is_another_login_of_the_same_owner(make_role: MakeRole) -> None:
+    """Both are members of the owner and act as it, so that what one has made the other can change."""
+    names = []
+    for password in ("s3cret", "an0ther"):
+        changed = NETWORK | {"postgresql_passwords": {"shop-2": password}}
+        role = make_role("postgresql", **changed)
+        script = role.render("databases.sql.j2")
+        (login,) = role.value("__postgresql_logins").values()
+        assert f'GRANT "shop-2" TO "{login}"' in script
+        assert f"ALTER ROLE \"{login}\" SET role = ''shop-2''" in script
+        assert f'ALTER ROLE "{login}" SET statement_timeout' in script
+        assert "catalog_" not in script, "who comes over the socket needs no login"
+        names.append(login)
+    assert len(set(names)) == 2
+    assert all(re.fullmatch("shop-2_[0-9a-f]{6}", name) for name in names)
+
+
+def test_a_login_says_nothing_of_its_password(filters: ModuleType) -> None:
+    """The name is the same each time, differs by owner, and without a password it is the owner."""
+    assert filters.postgresql_login("pw", "shop") == filters.postgresql_login("pw", "shop")
+    assert filters.postgresql_login("pw", "shop")[5:] != filters.postgresql_login("pw", "blog")[5:]
+    assert filters.postgresql_login("", "shop") == "shop"
+    with pytest.raises(AnsibleFilterError, match="longer than 56"):
+        filters.postgresql_login("pw", "s" * 57)
+
+
+def test_only_what_no_release_has_is_locked(make_role: MakeRole, filters: ModuleType) -> None:
+    """The login of now and those in use stay; an owner of whose releases nothing is known keeps all."""
+    now = filters.postgresql_login("s3cret", "shop-2")
+    script = make_role(
+        "postgresql", **NETWORK, postgresql_logins_in_use={"shop-2": ["shop-2_0a0a0a"]}
+    ).render("lock.sql.j2")
+    assert f"NOT IN ({', '.join(repr(name) for name in sorted([now, 'shop-2_0a0a0a']))})" in script
+    assert 'ALTER ROLE "shop-2" PASSWORD NULL' in script
+    script = make_role("postgresql", **NETWORK, postgresql_logins_in_use={"shop-2": ["shop-2"]}).render(
+        "lock.sql.j2"
+    )
+    assert "PASSWORD NULL" not in script, "a release of before logs in as the owner"
+    unknown = make_role("postgresql", **NETWORK, postgresql_logins_in_use={"blog": []})
+    assert unknown.value("__postgresql_locks") == []
+
+
+def test_a_machine_that_has_not_answered_keeps_everything(filters: ModuleType) -> None:
+    """What is in use is the sum of all machines; where one is missing, nothing is known."""
+    apps = {"shop": {"hosts": "web", "database": "postgresql"}, "blog": {"hosts": "web"}}
+    groups = {"web": ["web1", "web2"]}
+    answers: dict[str, Any] = {
+        "web1": {"__database_logins": {"logins": {"shop": ["shop_aaaaaa"]}}},
+        "web2": {"__database_logins": {"logins": {"shop": ["shop_bbbbbb"]}}},
+    }
+    found = filters.postgresql_logins_in_use(apps, groups, answers)
+    assert found == {"shop": ["shop_aaaaaa", "shop_bbbbbb"]}
+    answers["web2"] = {}
+    assert filters.postgresql_logins_in_use(apps, groups, answers) == {}
 
 
 # --- certificate and scripts -----------------------------------------------------------------------------
