@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -343,6 +344,27 @@ def test_labs_made_at_once_do_not_collide(bench: Bench) -> None:
     for running in ended:
         running.communicate()
     assert bench.traces(slots) == []
+
+
+def test_a_connection_that_stays_open_keeps_nothing(bench: Bench) -> None:
+    """Somebody on the host holds a connection to a machine: its cable goes with the lab, and its name.
+
+    Red when the machines' ends of the cables are left to the kernel.
+    """
+    up: list[str | Path] = ["up", "held", "--machines", bench.machines({"name": "web1"})]
+    bench.lab(*up)
+    slots = bench.slots()
+    address = bench.info("held")["machines"]["web1"]
+    pour = "import socket; s = socket.create_server(('', 9)); c, _ = s.accept(); c.sendall(bytes(10**9))"
+    bench.ask("held", "web1", f'sudo systemd-run -q -p Type=exec python3 -c "{pour}"; sleep 1')
+    with socket.create_connection((address, 9)) as held:
+        # Nobody takes more of it, so the machine's side cannot end.
+        assert held.recv(3) == bytes(3)
+        time.sleep(1)
+        bench.lab("down", "held")
+        assert bench.traces(slots) == []
+        bench.lab(*up)
+    bench.lab("down", "held")
 
 
 def test_one_builds_the_image_and_the_other_waits(bench: Bench, tmp_path: Path) -> None:

@@ -64,7 +64,10 @@ def up(slot: Slot, mtu: int) -> None:
 
 
 def down(slot: Slot) -> None:
-    """Remove the bridge and the table, as far as they are there."""
+    """Remove the cables, the bridge and the table, as far as they are there."""
+    # Connections that nobody ends hold a machine's cable for minutes: the next lab would find its name taken.
+    for port in Path(f"/sys/class/net/{slot.bridge}/brif").glob("*"):
+        run(["ip", "link", "delete", port.name], check=False)
     if slot.bridge in interfaces():
         run(["ip", "link", "delete", slot.bridge])
     if f"table ip {slot.bridge}" in run(["nft", "list", "tables"]).splitlines():
