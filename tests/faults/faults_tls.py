@@ -63,7 +63,7 @@ FAULTS_TLS = [
     edited(
         "certificates brought to nobody",
         "tls/test_shared.py::test_a_renewal_reaches_both_without_a_controller",
-        r"waited 15 s in vain: both show it",
+        r"waited 30 s in vain: both show it",
         HOOK,
         "/fastapi_metal.certificates/d",
         NOTHING,

@@ -27,6 +27,7 @@ KEY = "/etc/fastapi-metal/certificates/key"
 SHARED = "/etc/nginx/tls/.shared"
 REFUSED = "refused: this is no message of a machine that shares certificates"
 RENEWAL = "/etc/letsencrypt/renewal/shop.conf"
+TAIL = "tail -n 15 /var/log/letsencrypt/letsencrypt.log"
 KNOWN = f"/etc/fastapi-metal/certificates/known_hosts/{OTHER}"
 CHALLENGES = "/.well-known/acme-challenge"
 # Seconds in which ten thousand requests come to both.
@@ -339,10 +340,13 @@ def test_a_renewal_reaches_both_without_a_controller(lab: Lab, issuer: Host, tmp
             begun = time.monotonic()
             time.sleep(2)
             issuer.check_output("systemctl start certbot.service")
+            told = issuer.check_output(f"journalctl -q -o cat -u certbot.service --since -60s; {TAIL}")
             # A process of before may answer for a moment.
-            wait_until("the first shows it", lambda: shown(lab, "shop.lab.test", ISSUER)[0] != before, 15)
+            wait_until(
+                f"the first shows it: {told}", lambda: shown(lab, "shop.lab.test", ISSUER)[0] != before, 30
+            )
             now, _ = shown(lab, "shop.lab.test", ISSUER)
-            seconds = wait_until("both show it", lambda: shown(lab, "shop.lab.test", OTHER)[0] == now, 15)
+            seconds = wait_until("both show it", lambda: shown(lab, "shop.lab.test", OTHER)[0] == now, 30)
             time.sleep(max(0.0, begun + LONG - time.monotonic()))
     finally:
         issuer.check_output(f"sed -i '/renew_before_expiry/d' {RENEWAL}")
