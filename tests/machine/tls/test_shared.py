@@ -329,8 +329,10 @@ def test_a_renewal_reaches_both_without_a_controller(lab: Lab, issuer: Host, tmp
     run is the unit of the machine.
     """
     before, _ = shown(lab, "shop.lab.test", OTHER)
-    # A certificate of the lab's lasts for years, and is due from its first day with this.
-    issuer.check_output(f"sed -i '/renew_before_expiry/d; 1i renew_before_expiry = 9999 days' {RENEWAL}")
+    # A certificate of the lab's lasts for years, and is due from its first day with this. Certbot's own first
+    # line is the same setting, commented out: one sed would end with deleting it.
+    issuer.check_output(f"sed -i /renew_before_expiry/d {RENEWAL}")
+    issuer.check_output(f"sed -i '1i renew_before_expiry = 9999 days' {RENEWAL}")
     plan = Plan(
         "shop.lab.test", str(lab.acme_root), {name: lab.address(name) for name in (ISSUER, OTHER)},
         kept=0, new=6, pace=0.04, slow=2, slow_seconds=6, uploads=1, websockets=1,
