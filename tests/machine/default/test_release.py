@@ -65,7 +65,20 @@ def test_a_changed_setting_is_a_release_that_drops_nothing(lab: Lab, host: Host,
 
     Red when the old release is stopped before traffic has moved, or when a restart stands in for a switch.
     The load is valid only if both releases answered in it, and requests began right before and right after
-    each of the two renames.
+    each of the two renames. Where the host was busy with something else then, it is looked at once more.
+    """
+    for _ in range(3):
+        around = switched_twice(lab, host, site)
+        # Two processors by themselves reach more than 150 on each side; other scenarios may run beside this one.
+        if enough := all(min(sides) >= 20 for sides in around):
+            break
+    assert enough, f"hardly a load at a rename: {around}"
+
+
+def switched_twice(lab: Lab, host: Host, site: Site) -> list[tuple[int, int]]:
+    """Release a changed variable and the way back under load; return the requests around each rename.
+
+    They are those that began within a second before it, and within a second after.
     """
     before = site.get("/version").json()["release"]
     with load(site, lambda number: product(f"{time.time_ns()}-{number}"), clients=3) as running:
@@ -85,5 +98,4 @@ def test_a_changed_setting_is_a_release_that_drops_nothing(lab: Lab, host: Host,
     assert not running.bad()
     assert site.get("/version").json()["release"] == before
     assert len(running.records) >= 200, "hardly a load"
-    # Two processors by themselves reach more than 150 on each side; another scenario may run beside this one.
-    assert all(min(sides) >= 20 for sides in around), f"hardly a load at a rename: {around}"
+    return around
