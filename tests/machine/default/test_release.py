@@ -69,7 +69,7 @@ def test_a_changed_setting_is_a_release_that_drops_nothing(lab: Lab, host: Host,
     """
     for _ in range(3):
         around = switched_twice(lab, host, site)
-        # Two processors by themselves reach more than 150 on each side; other scenarios may run beside this one.
+        # Two processors by themselves reach more than 150 on each side; other scenarios may run beside it.
         if enough := all(min(sides) >= 20 for sides in around):
             break
     assert enough, f"hardly a load at a rename: {around}"
