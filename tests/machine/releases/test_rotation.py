@@ -147,6 +147,7 @@ systemctl daemon-reload
 HANDED_OVER = "cat /run/credentials/probe@$(basename $(readlink /srv/probe/current)).service/token"
 
 
+@pytest.mark.full
 def test_a_release_of_before_secrets_were_encrypted_can_be_gone_back_to(lab: Lab, tmp_path: Path) -> None:
     """It is started as it was made, with its secret plain and root's alone, and forward again goes as well.
 
@@ -208,6 +209,7 @@ def test_a_database_password_is_replaced_under_load(shop: Shop) -> None:
     assert len(re.findall(r"changed=0 ", again.stdout)) == 2, tasks(again)
 
 
+@pytest.mark.full
 def test_a_way_back_does_not_open_what_was_locked(shop: Shop) -> None:
     """It is refused with a sentence while visitors are answered; who unlocks the role by hand gets back.
 
