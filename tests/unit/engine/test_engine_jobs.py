@@ -102,6 +102,25 @@ def test_a_job_that_runs_is_not_cut_short(host: Host) -> None:
     assert not host.layout.release(first).exists()
 
 
+def test_a_failure_of_a_release_that_is_gone_is_forgotten(host: Host) -> None:
+    """Nothing would ever start it again, and an alert would tell of it for ever."""
+    work = f"shop.report@{host.deploy('one', **REPORT)['release']}.service"
+    host.machine.failed.add(work)
+    host.deploy("two", **REPORT)
+    assert host.machine.failed == set()
+    # It was at work when its release went, and failed after that: told, until the release is removed.
+    host.machine.failed.add(work)
+    host.deploy("three", **REPORT, keep_releases=1)
+    assert host.machine.failed == set()
+
+
+def test_a_timer_may_be_as_quick_as_its_schedule_says(host: Host) -> None:
+    """Systemd would take the sixth start within ten seconds for a crash loop."""
+    release = host.deploy("one", **REPORT)["release"]
+    text = (host.layout.system_units / f"shop.report@{release}.service").read_text()
+    assert "StartLimitIntervalSec=0\n" in text.partition("[Service]")[0]
+
+
 def test_a_timer_knows_when_the_one_before_has_run(host: Host) -> None:
     """systemd remembers by the unit's name, and that is another one with each release."""
     first = host.deploy("one", **REPORT)["release"]

@@ -82,6 +82,9 @@ def service(settings: Settings, job: Job, release_id: str, common: Common) -> st
     ]
     if is_process:
         lines += [*START_LIMIT, f"OnFailure=release-retry@{layout.job(release_id, job.name)}.timer"]
+    else:
+        # How often it starts is what its schedule says; systemd's own limit is five times in ten seconds.
+        lines += ["StartLimitIntervalSec=0"]
     lines += [
         "",
         "[Service]",

@@ -89,12 +89,13 @@ def busy(engine: Engine, release_id: str) -> bool:
 
 
 def stop(engine: Engine, units: set[str]) -> None:
-    """Stop units in one call, wait until they have ended, and forget how they did."""
+    """Stop units in one call, wait until they have ended, and forget how they and a timer's last work did."""
     if units:
         services = {unit.removesuffix(".service") for unit in units if unit.endswith(".service")}
         retries = {f"release-retry@{service}.timer" for service in services}
         engine.machine.stop(sorted(units | retries))
-        engine.machine.reset_failed(sorted(units))
+        work = {unit.removesuffix(".timer") + ".service" for unit in units if unit.endswith(".timer")}
+        engine.machine.reset_failed(sorted(units | work))
 
 
 def enable(engine: Engine, release_id: str) -> bool:
@@ -144,7 +145,9 @@ def take_away(layout: Layout, release_id: str) -> bool:
 def rest(engine: Engine, release_id: str) -> bool:
     """Make sure that nothing of a release's jobs runs or starts, what a timer has started included."""
     machine, app = engine.machine, engine.settings.name
-    stop(engine, of_release(engine.layout, machine.jobs_alive(app), release_id))
+    # What has failed since it was stopped is not alive, and systemd would show it for ever.
+    units = {path.name for path in engine.layout.job_files(release_id)}
+    stop(engine, units | of_release(engine.layout, machine.jobs_alive(app), release_id))
     return disable(engine, of_release(engine.layout, machine.jobs_enabled(app), release_id))
 
 
