@@ -210,6 +210,7 @@ FAULTS_SECURITY = [
 NOT_CAUSED_SECURITY = {
     "test_lynis.py::test_every_suggestion_is_answered": "the answers are in the documentation",
     "test_lockout.py::test_what_can_be_known_is_refused": ON_THE_CONTROLLER,
+    "test_lockout.py::test_one_machine_that_is_refused_stops_all": ON_THE_CONTROLLER,
     "test_lockout.py::test_what_cannot_be_known_is_put_back": ITS_OWN,
     "test_lockout.py::test_a_controller_that_dies_locks_nobody_out": ITS_OWN,
     "test_lockout.py::test_a_machine_that_is_started_again_comes_up_with_what_was_confirmed": ITS_OWN,

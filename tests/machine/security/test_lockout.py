@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from client import wait_until
 from conftest import Lab, say
-from guards import GUARDED, apart, kill, login, machine, said
+from guards import GUARDED, OUTSIDE, apart, kill, login, machine, said
 
 # Long enough for a connection, short enough for a test.
 SECONDS = 12
@@ -66,6 +66,25 @@ def test_what_can_be_known_is_refused(lab: Lab, tag: str, variables: dict[str, A
     assert sentence in said(done), said(done)[-3000:]
     assert fingerprint(lab) == before
     assert machine(lab).run(f"ls {PENDING}/{tag}").rc != 0
+
+
+def test_one_machine_that_is_refused_stops_all(lab: Lab) -> None:
+    """What is right for one machine does not land there while the other one's variables are wrong.
+
+    Red when the others go on, as Ansible has it, and the fleet is left half changed.
+    """
+    before = fingerprint(lab)
+    wrong_there = f"{{{{ ['198.18.0.0/33' if inventory_hostname == '{OUTSIDE}' else '198.18.0.0/15'] }}}}"
+    variables = {"firewall_lines": ["tcp dport 4711 accept"], "firewall_ssh_from": wrong_there}
+    done = lab.playbook("site", "--tags", "firewall", **variables)
+    assert done.returncode != 0
+    assert "198.18.0.0/33" in said(done), said(done)[-3000:]
+    assert f"fatal: [{OUTSIDE}]" in done.stdout
+    assert f"fatal: [{GUARDED}]" not in done.stdout
+    assert fingerprint(lab) == before
+    # The same is taken where the one that is wrong is left out.
+    done = lab.playbook("site", "--tags", "firewall", "--check", "--limit", f"!{OUTSIDE}", **variables)
+    assert done.returncode == 0, said(done)[-3000:]
 
 
 @pytest.mark.parametrize(
