@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from client import Site
+from played import why
 from traffic import Plan, Traffic
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class Fleet:
     def good_deploy(self, word: str, **changes: Any) -> str:
         """Deploy what must succeed and return the release."""
         done = self.deploy(word, **changes)
-        assert done.returncode == 0, tasks(done)
+        assert done.returncode == 0, why(done)
         return self.live()
 
     def switch(self, label: str, word: str, **changes: Any) -> Switch:
@@ -113,7 +114,7 @@ class Fleet:
         """Go back to the release before, and say when the traffic moved."""
         before = self.live()
         done = self.lab.playbook("rollback", app=APP)
-        assert done.returncode == 0, tasks(done)
+        assert done.returncode == 0, why(done)
         after = self.live()
         assert before != after, f"{label} moved nothing"
         return Switch(label, before, after, self.renamed())
@@ -158,11 +159,6 @@ true
 def quoted(command: str) -> str:
     """Return a command as one word of a shell."""
     return "'" + command.replace("'", "'\\''") + "'"
-
-
-def tasks(played: subprocess.CompletedProcess[str]) -> str:
-    """Return the end of what a playbook printed, for a failed assertion."""
-    return played.stdout[-5000:] + played.stderr[-2000:]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 import pytest
 from client import Answer, Site, wait_until
 from conftest import Lab, first
+from played import why
 from testinfra.host import Host
 
 PUBLIC = "public, max-age=60"
@@ -25,7 +26,7 @@ TURN = time.time_ns()
 def _deployed(lab: Lab) -> None:
     for app in ("left", "right"):
         done = lab.deploy(app)
-        assert done.returncode == 0, done.stdout[-4000:]
+        assert done.returncode == 0, why(done)
 
 
 @pytest.fixture
@@ -116,11 +117,11 @@ def test_a_new_password_is_a_release_through_the_gate(lab: Lab, host: Host) -> N
     apps = {**apps, "left": {**apps["left"], "secrets": changed}}
     begun = host.check_output("systemctl show --value -p MainPID %s", UNIT)
     done = lab.playbook("site", "--tags=valkey", "--diff", apps=apps)
-    assert done.returncode == 0, done.stdout[-4000:]
+    assert done.returncode == 0, why(done)
     assert passwords(host, "left") == 2
     assert valkey(lab, "left", "SET", "left:a", "1") == "+OK", "the release before has lost its cache"
     done = lab.playbook("site", "--diff", apps=apps, app="left")
-    assert done.returncode == 0, done.stdout[-4000:]
+    assert done.returncode == 0, why(done)
     assert (passwords(host, "left"), valkey(lab, "left", "SET", "left:a", "1")) == (1, "+OK")
     assert host.check_output("systemctl show --value -p MainPID %s", UNIT) == begun
     assert changed["cache_password"] not in done.stdout
@@ -138,7 +139,7 @@ def test_another_server_comes_over_tls(lab: Lab, host: Host) -> None:
     address, password = lab.address(first()), lab.variable("apps")["right"]["secrets"]["cache_password"]
     own = {"valkey_listen_addresses": [address], "valkey_client_networks": [lab.info["gateway"]]}
     done = lab.playbook("site", "--tags=valkey", **own)
-    assert done.returncode == 0, done.stdout[-4000:]
+    assert done.returncode == 0, why(done)
     trusted = ssl.create_default_context(cadata=host.check_output("cat /etc/valkey/tls/self-signed-*.crt"))
     with (
         socket.create_connection((address, 6379), 10) as plain,
@@ -152,7 +153,7 @@ def test_another_server_comes_over_tls(lab: Lab, host: Host) -> None:
         with contextlib.suppress(ConnectionError):
             assert b"PONG" not in plain.recv(4096)
     done = lab.playbook("site", "--tags=valkey")
-    assert done.returncode == 0, done.stdout[-4000:]
+    assert done.returncode == 0, why(done)
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((address, 6379), 10)
 
@@ -293,7 +294,7 @@ def test_a_release_shows_nothing_of_the_one_before(lab: Lab, site: Site, host: H
         after = host.check_output("basename $(readlink /srv/right/current)")
         ended.set()
         seen = [each for visitor in visits for each in visitor.result()]
-    assert done.returncode == 0, done.stdout[-4000:]
+    assert done.returncode == 0, why(done)
     assert before != after
     begun = [when - renamed for when, _, _ in seen]
     near = sum(-1 <= each < 0 for each in begun), sum(0 <= each <= 1 for each in begun)

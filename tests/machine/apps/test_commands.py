@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from client import Site, wait_until
 from conftest import Lab
+from played import why
 from testinfra.host import Host
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -24,7 +25,7 @@ MIGRATE = ["alembic upgrade head"]
 def works(lab: Lab) -> Site:
     """The application with a database, as the inventory describes it."""
     done = lab.deploy("works")
-    assert done.returncode == 0, done.stdout[-3000:]
+    assert done.returncode == 0, why(done)
     return lab.site("works")
 
 
@@ -35,7 +36,7 @@ def source(tmp_path: Path, lab: Lab) -> Iterator[Path]:
     shutil.copytree(ROOT / "tests/apps/ledger", copy, ignore=shutil.ignore_patterns("__pycache__"))
     yield copy
     done = lab.deploy("works")
-    assert done.returncode == 0, done.stdout[-3000:]
+    assert done.returncode == 0, why(done)
 
 
 def sql(host: Host, query: str) -> str:
@@ -97,7 +98,7 @@ def migration(source: Path, number: int, before: int, body: str, declared: str =
 
 def refused(done: Any) -> str:
     """Return what a run that failed has printed."""
-    assert done.returncode != 0, done.stdout[-3000:]
+    assert done.returncode != 0, why(done)
     return str(done.stdout).replace("\\n", "\n").replace('\\"', '"')
 
 
@@ -132,7 +133,7 @@ def test_commands_have_what_the_server_has(lab: Lab, host: Host, works: Site, so
         before_start=[*MIGRATE, "python -m ledger.tell before"],
         after_start=["python -m ledger.tell after"],
     )
-    assert done.returncode == 0, done.stdout[-3000:]
+    assert done.returncode == 0, why(done)
     server = works.get("/surroundings").json()
     for name in ("before", "after"):
         given = json.loads(host.check_output(f"cat /var/lib/works/{name}.json"))
@@ -252,7 +253,7 @@ def test_processes_and_timers_are_of_the_release(lab: Lab, host: Host, works: Si
     releases = []
     for word in ("first", "second"):
         done = lab.deploy("works", env={"WORD": word}, **declared)
-        assert done.returncode == 0, done.stdout[-3000:]
+        assert done.returncode == 0, why(done)
         release = works.get("/health").json()["release"]
         server = works.get("/surroundings").json()
         assert server["prefix"] == f"/srv/works/releases/{release}/venv"
@@ -272,7 +273,7 @@ def test_processes_and_timers_are_of_the_release(lab: Lab, host: Host, works: Si
     assert running().get(f"works.worker@{releases[0]}.service") is None
     assert "changed=0" in lab.deploy("works", env={"WORD": "second"}, **declared).stdout
     done = lab.deploy("works", env={"WORD": "second"})
-    assert done.returncode == 0, done.stdout[-3000:]
+    assert done.returncode == 0, why(done)
     assert running() == {}
     assert host.run("ls /etc/systemd/system/*.wants/works.*").rc != 0
 
@@ -321,13 +322,13 @@ def test_a_schema_that_shuts_the_way_back(lab: Lab, host: Host, works: Site, tmp
     # Declared, it goes on, and an older release may come back over it.
     migration(source, 2, 1, 'op.execute("ALTER TABLE entries ADD COLUMN remark text")', "True")
     done = lab.deploy("works", **changes)
-    assert done.returncode == 0, done.stdout[-3000:]
+    assert done.returncode == 0, why(done)
     second = works.get("/health").json()["release"]
     schema = json.loads(host.check_output("cat /srv/works/current/release.json"))["schema"]
     assert schema["revision"] == ["0002"]
     assert schema["applied"] == [{"revision": "0002", "compatible": True}]
     done = lab.deploy("works", env={"OLDER": "code"})
-    assert done.returncode == 0, done.stdout[-3000:]
+    assert done.returncode == 0, why(done)
     assert sql(host, "SELECT version_num FROM alembic_version") == "0002"
     assert works.get("/health").json()["release"] not in {first, second}
     # Allowed, and then ill with traffic: it stays, and says so.
@@ -344,5 +345,5 @@ def test_a_schema_that_shuts_the_way_back(lab: Lab, host: Host, works: Site, tmp
     assert works.get("/health").json()["release"] == third
     # Forward again, for whoever comes after this test.
     done = lab.playbook("deploy", app="works", apps={"works": entry})
-    assert done.returncode == 0, done.stdout[-3000:]
+    assert done.returncode == 0, why(done)
     sql(host, "UPDATE alembic_version SET version_num = '0001'")

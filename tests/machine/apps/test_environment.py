@@ -6,6 +6,7 @@ from typing import Any
 
 from client import Site
 from conftest import Lab
+from played import why
 from testinfra.host import Host
 
 # What shells, systemd, YAML and Python each treat in a way of their own, alone and in places where they do.
@@ -114,7 +115,7 @@ def test_values_and_secrets_arrive_as_they_are(lab: Lab, host: Host) -> None:
     Red when a value is written into systemd's file without the escapes that it takes away again.
     """
     done = lab.deploy("mirror", env=VALUES, secrets=SECRETS, before_start=[DUMP])
-    assert done.returncode == 0, done.stdout[-4000:]
+    assert done.returncode == 0, why(done)
     process = lab.site("mirror").get("/process").json()
     command = json.loads(host.check_output("cat /var/lib/mirror/seen.json"))
     print(f"{len(VALUES)} values and {len(SECRETS)} secrets")
@@ -144,7 +145,7 @@ def test_a_changed_secret_leaves_the_running_release_alone(lab: Lab, host: Host)
     done = lab.deploy("mirror", env=VALUES, secrets=secrets, secrets_as="env", before_start=[DUMP])
     asking.join()
     after, (old,) = live(host), answers
-    assert done.returncode == 0, done.stdout[-4000:]
+    assert done.returncode == 0, why(done)
     assert (after != before, old["environ"]["APP_RELEASE"]) == (True, before)
     assert old["credentials"] == SECRETS
     assert not differing(VALUES, old["environ"])

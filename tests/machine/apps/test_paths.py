@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from client import Site, _Connection
 from conftest import ROOT, Lab
+from played import why
 from testinfra.host import Host
 
 
@@ -17,7 +18,7 @@ from testinfra.host import Host
 def site(lab: Lab) -> Site:
     """Return the application that lives under /shop."""
     done = lab.deploy("prefix")
-    assert done.returncode == 0, done.stdout[-4000:]
+    assert done.returncode == 0, why(done)
     return lab.site("prefix")
 
 
@@ -57,7 +58,7 @@ def test_static_files_survive_a_switch_and_show_nothing_else(
     )
     assert site.get(f"/shop/assets/{new}").status == 404
     done = lab.deploy("prefix", source={"path": str(copy)})
-    assert done.returncode == 0, done.stdout[-4000:]
+    assert done.returncode == 0, why(done)
     for name in ("app-1.js", new):
         assert site.get(f"/shop/assets/{name}").body == b'console.log("mirror");\n'
     assert site.get("/shop/assets/app-3.js").status == 404
@@ -128,7 +129,7 @@ def test_two_applications_may_have_packages_of_one_name(lab: Lab, host: Host, tm
     main.write_text(main.read_text().replace('title: str = "mirror"', 'title: str = "another"'))
     for name, changes in (("left", {}), ("right", {"source": {"path": str(copy)}})):
         done = lab.deploy(name, **changes)
-        assert done.returncode == 0, done.stdout[-4000:]
+        assert done.returncode == 0, why(done)
     left = lab.site("left").get("/kept/process").json()
     right = lab.site("right").get("/process").json()
     assert (left["title"], right["title"]) == ("left", "another")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from client import Site
 from conftest import Lab
+from played import why
 from testinfra.host import Host
 from websocket import WebSocket
 
@@ -38,7 +39,7 @@ def test_every_server_shows_the_same_request(lab: Lab, host: Host, name: str) ->
     Red when a server is not told what Nginx knows, or when the shell reads the factory's quotes.
     """
     done = lab.deploy("mirror", module=FACTORY, server=SERVERS[name])
-    assert done.returncode == 0, done.stdout[-4000:]
+    assert done.returncode == 0, why(done)
     site = lab.site("mirror")
     process, seen = site.get("/process").json(), site.get("/request").json()
     assert process["title"] == 'it\'s "here" $HOME %i'

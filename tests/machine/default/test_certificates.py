@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from client import Site, load, product, wait_until
 from conftest import ROOT, Lab
+from played import why
 from testinfra.host import Host
 
 ALIAS = "web1.lab.test"
@@ -77,7 +78,7 @@ def test_a_silent_authority_stops_nothing(lab: Lab, site: Site) -> None:
     """
     before = shown(site, site.domain)
     done = certbot(lab, [ALIAS])
-    assert done.returncode == 0, done.stdout[-3000:]
+    assert done.returncode == 0, why(done)
     assert "WARNING" in done.stdout + done.stderr
     assert shown(site, site.domain) == before
     assert site.is_well()
@@ -89,10 +90,10 @@ def test_a_new_name_gets_a_new_certificate(lab: Lab, site: Site) -> None:
     Red when any certificate that is there is taken for the right one.
     """
     done = certbot(lab, [ALIAS])
-    assert done.returncode == 0, done.stdout[-3000:]
+    assert done.returncode == 0, why(done)
     assert sorted(shown(site, ALIAS)[1]) == sorted([site.domain, ALIAS])
     done = certbot(lab, [])
-    assert done.returncode == 0, done.stdout[-3000:]
+    assert done.returncode == 0, why(done)
     assert shown(site, site.domain)[1] == [site.domain]
 
 

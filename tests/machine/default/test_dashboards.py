@@ -8,6 +8,7 @@ from pathlib import Path
 from client import Site
 from conftest import Lab, say
 from panels import FOLDER, Grafana, filled, questions
+from played import why
 from testinfra.host import Host
 
 # What may have nothing to show on this one healthy machine, and why; part of "dashboard: panel: query".
@@ -82,7 +83,7 @@ def test_a_new_password_counts_while_somebody_looks(host: Host, lab: Lab) -> Non
         # As a run leaves it that ends between the file and Grafana.
         host.check_output("printf %%s %s > /etc/grafana/admin_password", password)
         done = lab.playbook("rotate", "--tags=grafana", grafana_admin_password=password)
-        assert done.returncode == 0, done.stdout[-3000:]
+        assert done.returncode == 0, why(done)
         met = asking.result()
     try:
         assert set(met) == {"200"}, met
@@ -90,7 +91,7 @@ def test_a_new_password_counts_while_somebody_looks(host: Host, lab: Lab) -> Non
         assert password not in done.stdout
         assert host.check_output("systemctl show --value -p MainPID grafana-server") == begun
         again = lab.playbook("rotate", "--tags=grafana", grafana_admin_password=password)
-        assert re.search(r"ok=\d+ +changed=0 ", again.stdout), again.stdout[-3000:]
+        assert re.search(r"ok=\d+ +changed=0 ", again.stdout), why(again)
     finally:
         assert lab.playbook("rotate", "--tags=grafana").returncode == 0
     assert old.status() == 200
@@ -108,7 +109,7 @@ def test_a_dashboard_that_would_not_load_changes_nothing(host: Host, lab: Lab, t
     path.write_text('{"title": "Orders", "panels": [')
     shipped = sorted(str(file) for file in FOLDER.glob("*.json"))
     done = lab.playbook("site", "--tags", "grafana", grafana_dashboards=[*shipped, str(path)])
-    assert done.returncode == 2, done.stdout[-3000:]
+    assert done.returncode == 2, why(done)
     assert "orders.json" in done.stdout
     assert host.check_output("sh -c %s", state) == before
     assert Grafana(host, lab.variable("grafana_admin_password")).query("up")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from client import Site
 from conftest import Lab
+from played import why
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -71,6 +72,6 @@ def test_the_next_good_deploy_is_an_unchanged_one(lab: Lab, site: Site) -> None:
     """
     before = site.get("/version").json()["release"]
     done = lab.deploy("catalog")
-    assert done.returncode == 0, done.stdout[-3000:]
+    assert done.returncode == 0, why(done)
     assert "changed=0" in done.stdout
     assert site.get("/version").json()["release"] == before

@@ -6,6 +6,7 @@ from typing import Any
 
 from client import Site, load, product
 from conftest import ROOT, Lab
+from played import why
 from testinfra.host import Host
 
 # What Ansible does without the machine.
@@ -29,7 +30,7 @@ def remote_tasks(lab: Lab, **variables: Any) -> tuple[list[str], str]:
     argv = [str(ROOT / ".venv/bin/ansible-playbook"), "-i", "inventories/lab", "playbooks/deploy.yml"]
     argv += ["--extra-vars", json.dumps(variables)]
     done = lab.run(*argv, ANSIBLE_STDOUT_CALLBACK="ansible.posix.json")
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+    assert done.returncode == 0, why(done)
     tasks = [task for play in json.loads(done.stdout)["plays"] for task in play["tasks"]]
     reached = [
         task["task"]["name"]
@@ -92,8 +93,8 @@ def switched_twice(lab: Lab, host: Host, site: Site) -> list[tuple[int, int]]:
         f"{len(running.records)} requests over two switches, {len(running.bad())} failed, "
         f"longest pause {running.longest_pause():.2f} s, within 1 s before and after each rename: {around}"
     )
-    assert there.returncode == 0, there.stdout[-3000:]
-    assert back.returncode == 0, back.stdout[-3000:]
+    assert there.returncode == 0, why(there)
+    assert back.returncode == 0, why(back)
     assert running.releases() == [before, changed]
     assert not running.bad()
     assert site.get("/version").json()["release"] == before

@@ -10,6 +10,7 @@ from functools import partial
 import pytest
 from client import Site, wait_until
 from conftest import say
+from played import why
 from sink import Sink
 from watch import Watch, figures
 
@@ -130,7 +131,7 @@ def test_what_was_sent_is_what_is_counted(both: Watch, told: Sink) -> None:
         deployed = both.lab.deploy("meter", server={"workers": 1, "graceful_timeout": 5})
         before = len(sent)
         wait_until("visitors of the new release", lambda: len(sent) > before + 20)
-    assert deployed.returncode == 0, deployed.stdout[-3000:]
+    assert deployed.returncode == 0, why(deployed)
     (worker,) = both.workers()
     both.web.check_output("kill -9 %s", worker)
     wait_until(
@@ -160,7 +161,7 @@ def test_a_scrape_costs_the_same_however_many_workers_have_ended(both: Watch) ->
     """
     server = {"workers": 8, "preload": True, "graceful_timeout": 5}
     deployed = both.lab.deploy("meter", server=server, limits={"memory": "1G"})
-    assert deployed.returncode == 0, deployed.stdout[-3000:]
+    assert deployed.returncode == 0, why(deployed)
     release = both.release()
 
     def files() -> int:

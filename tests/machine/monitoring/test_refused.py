@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from played import why
 from watch import Watch
 
 pytest_plugins = ["watched"]
@@ -20,7 +21,7 @@ def refused(both: Watch, tag: str, **variables: Any) -> str:
     before = both.mon.check_output("bash -c %s", STATE)
     assert before.count("ActiveState=active") == len(UNITS)
     done = both.lab.playbook("site", "--tags", tag, "--limit", "mon1", **variables)
-    assert done.returncode == 2, done.stdout[-3000:]
+    assert done.returncode == 2, why(done)
     assert both.mon.check_output("bash -c %s", STATE) == before
     assert both.number("min(prometheus_config_last_reload_successful)") == 1
     return done.stdout

@@ -11,6 +11,7 @@ import testinfra
 import yaml
 from client import wait_until
 from conftest import ROOT, Lab
+from played import why
 from testinfra.host import Host
 
 SERVER, CLIENT = "mon1", "web1"
@@ -55,11 +56,11 @@ def client(lab: Lab, server: Host, tmp_path_factory: pytest.TempPathFactory) -> 
     }
     try:
         done = with_cache.playbook("site", "--tags=valkey,postgresql", **own)
-        assert done.returncode == 0, done.stdout[-4000:]
+        assert done.returncode == 0, why(done)
         trusted = server.check_output("cat /etc/redis/tls/self-signed-*.crt")
         host.check_output("printf %%s %s > %s", trusted, CERTIFICATE)
         done = with_cache.playbook("deploy", app="catalog", **own)
-        assert done.returncode == 0, done.stdout[-4000:]
+        assert done.returncode == 0, why(done)
         yield host
     finally:
         # As the other tests find the machines.

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from client import wait_until
 from conftest import ROOT, Lab, say
-from fleet import APP, Fleet, tasks
+from fleet import APP, Fleet
+from played import why
 from traffic import traffic
 
 SOURCE = ROOT / "tests/apps/probe"
@@ -99,7 +100,7 @@ def refused(
         done = deploy()
     say(f"{label}: exit status {done.returncode}, {found.summary()}")
     assert done.returncode != 0, f"{label}: the play ended well"
-    assert re.search(reason, done.stdout), f"{label}: no word of {reason}\n{tasks(done)}"
+    assert re.search(reason, done.stdout), f"{label}: no word of {reason}\n{why(done)}"
     assert not found.failed(), found.failed()[:5]
     assert set(found.releases()) == {before}
     assert fleet.live() == before
@@ -130,7 +131,7 @@ def test_a_release_that_dies_after_the_switch_is_put_back(fleet: Fleet, tmp_path
     lost = found.failed()
     say(f"dead after the switch: {found.summary()}; answers by release {dict(found.releases())}")
     assert done.returncode != 0
-    assert re.search(r"release_watch", done.stdout), tasks(done)
+    assert re.search(r"release_watch", done.stdout), why(done)
     assert fleet.live() == before
     assert len(found.releases()) == 2, "it died before it had traffic"
     # Two visitors per machine, each with one request at a time, met two deaths of it at most.
@@ -174,7 +175,7 @@ def test_a_python_that_is_too_old_is_said_before_anything_happens(
         lambda: fleet.deploy("python", source={"path": str(source)}),
         r"web1: .*asks for Python >=3\.99(.|\n)*web2: .*asks for Python >=3\.99",
     )
-    assert "this machine has 3." in done.stdout, tasks(done)
+    assert "this machine has 3." in done.stdout, why(done)
     assert fleet.everywhere(f"ls /srv/{APP}/releases") == before
 
 
@@ -254,7 +255,7 @@ def test_a_machine_that_cannot_be_reached_stops_all(fleet: Fleet, tmp_path: Path
         done = fleet.deploy("unreachable")
     say(f"second host unreachable: exit status {done.returncode}, {found.summary()}")
     assert done.returncode != 0
-    assert re.search(r"web2.*(unreachable|UNREACHABLE)", done.stdout), tasks(done)
+    assert re.search(r"web2.*(unreachable|UNREACHABLE)", done.stdout), why(done)
     assert not found.failed(), found.failed()[:5]
     assert set(found.releases()) == {before}
 
@@ -278,7 +279,7 @@ def test_a_full_disk_is_said_and_nothing_moves(fleet: Fleet, tmp_path: Path) -> 
     fleet.root("web2", f"mkdir -p {disk}; mount -t tmpfs -o size=200m,mode=0711 {CRAMPED} {disk}")
     try:
         first = cramped(fleet, "first")
-        assert first.returncode == 0, tasks(first)
+        assert first.returncode == 0, why(first)
         live = fleet.everywhere(f"readlink {disk}/current")
         fleet.root("web2", f"fallocate -l $(df --output=avail -B1 {disk} | tail -1) {disk}/filler")
         refused(
@@ -292,7 +293,7 @@ def test_a_full_disk_is_said_and_nothing_moves(fleet: Fleet, tmp_path: Path) -> 
             assert '"word":"first"' in answer, machine
         fleet.root("web2", f"rm {disk}/filler")
         again = cramped(fleet, "second")
-        assert again.returncode == 0, tasks(again)
+        assert again.returncode == 0, why(again)
     finally:
         fleet.everywhere(TAKE_AWAY)
         fleet.root("web2", f"umount {disk}")
@@ -326,5 +327,5 @@ def test_after_all_failures_the_live_release_is_the_wanted_one(fleet: Fleet) -> 
     """
     fleet.good_deploy("well")
     done = fleet.deploy("well")
-    assert done.returncode == 0, tasks(done)
-    assert done.stdout.count("changed=0") == len(fleet.machines), tasks(done)
+    assert done.returncode == 0, why(done)
+    assert done.stdout.count("changed=0") == len(fleet.machines), why(done)

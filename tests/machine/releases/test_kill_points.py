@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from conftest import FULL, ROOT, Lab, say
-from fleet import APP, Fleet, leftovers, tasks
+from fleet import APP, Fleet, leftovers
+from played import why
 from traffic import traffic
 
 sys.path.insert(0, str(ROOT / "plugins/module_utils"))
@@ -77,9 +78,9 @@ def drill(fleet: Fleet, playbook: str, effect: str, **variables: Any) -> list[st
     sides = {first: f"before {effect}", second: f"after {effect}"}
     asked = {machine: f"{place} on {machine}" for machine, place in sides.items()}
     done = fleet.lab.playbook(playbook, **variables, app_drill=f"{{{{ {asked}[inventory_hostname] }}}}")
-    assert done.returncode != 0, f"{effect} was never passed\n{tasks(done)}"
+    assert done.returncode != 0, f"{effect} was never passed\n{why(done)}"
     places = [place for machine, place in sides.items() if DIED.format(machine) in done.stdout]
-    assert places, tasks(done)
+    assert places, why(done)
     DRILLED.update(places)
     return places
 
@@ -121,13 +122,13 @@ def test_killed_while_it_removes_the_next_run_removes(fleet: Fleet, effect: str)
     apps = {APP: {**fleet.described, **ENTRY}}
     entry = {**fleet.described, "domain": f"{LEAVER}.lab.test", "processes": ENTRY["processes"]}
     deployed = fleet.lab.playbook("deploy", app=LEAVER, apps={**apps, LEAVER: entry})
-    assert deployed.returncode == 0, tasks(deployed)
+    assert deployed.returncode == 0, why(deployed)
     assert all(fleet.everywhere(leftovers(LEAVER)).values())
     live = fleet.live()
     removal: dict[str, Any] = {"app": LEAVER, "apps": apps, "remove_data": True}
     places = drill(fleet, "remove", effect, **removal)
     removed = fleet.lab.playbook("remove", **removal)
-    assert removed.returncode == 0, tasks(removed)
+    assert removed.returncode == 0, why(removed)
     assert set(fleet.everywhere(leftovers(LEAVER)).values()) == {""}
     assert fleet.live() == live
     say(f"engine killed {' and '.join(places)}: removed by the next run")

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from client import Site, wait_until
 from conftest import Lab, say
-from fleet import APP, RUNNING, Fleet, leftovers, tasks
+from fleet import APP, RUNNING, Fleet, leftovers
+from played import why
 from traffic import traffic
 
 
@@ -75,10 +76,10 @@ def test_where_two_releases_do_not_fit_the_old_one_ends_first(fleet: Fleet, tmp_
     with cramped(fleet, "web1"):
         with traffic(fleet.light(), tmp_path) as found:
             done = fleet.deploy("big, handed over", **BIG)
-        assert done.returncode == 0, tasks(done)
+        assert done.returncode == 0, why(done)
         handover = r"web1: handover, two releases do not fit side by side: ([^.]*)\."
         told = re.search(handover, words(done.stdout))
-        assert told, tasks(done)
+        assert told, why(done)
         assert "the live release uses 1" in told[1], told[1]
         assert "web2: handover" not in done.stdout
     assert not found.failed(), found.failed()[:5]
@@ -90,7 +91,7 @@ def test_where_two_releases_do_not_fit_the_old_one_ends_first(fleet: Fleet, tmp_
     )
     with traffic(fleet.light(), tmp_path) as found:
         done = fleet.deploy("big, side by side", **BIG)
-    assert done.returncode == 0, tasks(done)
+    assert done.returncode == 0, why(done)
     assert "handover" not in done.stdout
     assert not found.failed(), found.failed()[:5]
     say(f"with enough memory, side by side again: {found.summary()}")
@@ -115,20 +116,20 @@ def test_a_look_says_what_would_be_released_and_changes_nothing(fleet: Fleet) ->
     live = fleet.good_deploy("looked at")
     before = fleet.everywhere(LOOKED)
     done = fleet.lab.playbook("deploy", "--check", "--diff", **fleet.variables("looked at"))
-    assert done.returncode == 0, tasks(done)
+    assert done.returncode == 0, why(done)
     for machine in fleet.machines:
-        assert f"{APP} on {machine}: unchanged, {live} is live" in done.stdout, tasks(done)
-    assert done.stdout.count("changed=0") == len(fleet.machines), tasks(done)
+        assert f"{APP} on {machine}: unchanged, {live} is live" in done.stdout, why(done)
+    assert done.stdout.count("changed=0") == len(fleet.machines), why(done)
     assert fleet.everywhere(LOOKED) == before
 
     pending = {"env": {"PROBE_SETTING": "to come"}, "secrets": {"token": SECRETS[0]}}
     done = fleet.lab.playbook("deploy", "--check", "--diff", **fleet.variables("looked at", **pending))
-    assert done.returncode == 0, tasks(done)
+    assert done.returncode == 0, why(done)
     for machine in fleet.machines:
-        why = rf"{APP} on {machine}: new release \S+, because of: config \(env\), secret \(token\)"
-        assert re.search(why, words(done.stdout)), tasks(done)
-        assert re.search(rf"{machine} +{live} .*would be released", done.stdout), tasks(done)
-    assert re.search(r"^\+PROBE_SETTING=.*to come", done.stdout, re.MULTILINE), tasks(done)
+        reason = rf"{APP} on {machine}: new release \S+, because of: config \(env\), secret \(token\)"
+        assert re.search(reason, words(done.stdout)), why(done)
+        assert re.search(rf"{machine} +{live} .*would be released", done.stdout), why(done)
+    assert re.search(r"^\+PROBE_SETTING=.*to come", done.stdout, re.MULTILINE), why(done)
     assert not [secret for secret in SECRETS if secret in done.stdout + done.stderr]
     assert fleet.everywhere(LOOKED) == before
 
@@ -204,10 +205,10 @@ def test_the_lease_of_a_run_that_died_is_taken_over(fleet: Fleet) -> None:
         os.killpg(first.pid, signal.SIGKILL)
         first.communicate()
         done = fleet.deploy("heir")
-    assert done.returncode == 0, tasks(done)
+    assert done.returncode == 0, why(done)
     holder = rf"\S+@\S+ \(process {first.pid} there\) releases {APP} since"
-    assert re.search(f"lease of a run that is over was taken: {holder}", words(done.stdout)), tasks(done)
-    assert "its process is gone" in words(done.stdout), tasks(done)
+    assert re.search(f"lease of a run that is over was taken: {holder}", words(done.stdout)), why(done)
+    assert "its process is gone" in words(done.stdout), why(done)
     assert fleet.words() == {"heir"}
     assert set(fleet.everywhere(f"ls {LEASE} 2>/dev/null || true").values()) == {""}
 
@@ -224,12 +225,12 @@ def test_a_run_that_hangs_can_be_replaced(fleet: Fleet) -> None:
         ended = f"cat {TURNS}"
         wait_until("the end of its command", lambda: "ends" in fleet.root("web1", ended), 60)
         refused = fleet.lab.playbook("deploy", **fleet.variables("replacing"), app_lease_wait=3)
-        assert refused.returncode != 0, tasks(refused)
+        assert refused.returncode != 0, why(refused)
         for part in (f"(process {first.pid} there) releases {APP} since", "app_break_lease=true"):
-            assert part in words(refused.stdout), tasks(refused)
+            assert part in words(refused.stdout), why(refused)
         done = fleet.lab.playbook("deploy", **fleet.variables("replacing"), app_break_lease=True)
-        assert done.returncode == 0, tasks(done)
-        assert "app_break_lease was set" in words(done.stdout), tasks(done)
+        assert done.returncode == 0, why(done)
+        assert "app_break_lease was set" in words(done.stdout), why(done)
         os.killpg(first.pid, signal.SIGCONT)
         said, _ = first.communicate(timeout=300)
     assert first.returncode != 0
@@ -281,14 +282,14 @@ def test_the_way_back_can_be_named_and_undone(fleet: Fleet) -> None:
     """
     oldest, middle, newest = (fleet.good_deploy(word) for word in ("oldest", "middle", "newest"))
     named = fleet.lab.playbook("rollback", app=APP, release=oldest)
-    assert named.returncode == 0, tasks(named)
+    assert named.returncode == 0, why(named)
     assert fleet.live() == oldest
     wrong = fleet.lab.playbook("rollback", app=APP, release="20200101T0000-000000")
     assert wrong.returncode != 0
     for machine in fleet.machines:
         choices = rf"releases on {machine}:(.|\n)*{middle}(.|\n)*{newest} \(previous\), from .*, by \S+@"
-        assert re.search(choices, wrong.stdout), tasks(wrong)
-    assert f"{oldest} (live)" in wrong.stdout, tasks(wrong)
+        assert re.search(choices, wrong.stdout), why(wrong)
+    assert f"{oldest} (live)" in wrong.stdout, why(wrong)
     assert fleet.live() == oldest
     assert fleet.back("the way back from a way back").after == newest
     assert fleet.words() == {"newest"}
@@ -327,15 +328,15 @@ def test_the_way_back_over_a_schema_is_asked_once_for_all_machines(fleet: Fleet)
     three = fleet.variables("schema three", **at_revision(3, "incompatible"))
     refused = fleet.lab.playbook("deploy", **three)
     assert refused.returncode != 0
-    assert "there is no way back but a restore of the database" in words(refused.stdout), tasks(refused)
+    assert "there is no way back but a restore of the database" in words(refused.stdout), why(refused)
     assert fleet.words() == {"schema two"}
     assert fleet.root("web1", f"cat {REVISION}") == "2"
 
     allowed = fleet.lab.playbook("deploy", **three, app_allow_incompatible_schema=True)
-    assert allowed.returncode == 0, tasks(allowed)
+    assert allowed.returncode == 0, why(allowed)
     shut = fleet.lab.playbook("rollback", app=APP)
     assert shut.returncode != 0
-    assert "the way back is a restore of the database" in words(shut.stdout), tasks(shut)
+    assert "the way back is a restore of the database" in words(shut.stdout), why(shut)
     assert fleet.words() == {"schema three"}
     assert fleet.everywhere(f"cat {REVISION} 2>/dev/null; true") == {"web1": "3", "web2": ""}
 
@@ -356,10 +357,10 @@ def test_an_application_is_taken_away_and_nothing_else(fleet: Fleet, tmp_path: P
     entry = {**fleet.described, "domain": f"{OTHER}.lab.test"}
     two, one = {APP: fleet.described, OTHER: entry}, {APP: fleet.described}
     deployed = fleet.lab.playbook("deploy", app=OTHER, apps=two)
-    assert deployed.returncode == 0, tasks(deployed)
+    assert deployed.returncode == 0, why(deployed)
     site_of = "../molecule/releases/converge"
     served = fleet.lab.playbook(site_of, "--tags=nginx", apps=two)
-    assert served.returncode == 0, tasks(served)
+    assert served.returncode == 0, why(served)
     authority = tmp_path / "other.pem"
     authority.write_text("\n".join(fleet.everywhere(f"cat /etc/nginx/tls/{OTHER}/fullchain.pem").values()))
     sites = [Site(entry["domain"], address, authority) for address in fleet.machines.values()]
@@ -371,7 +372,7 @@ def test_an_application_is_taken_away_and_nothing_else(fleet: Fleet, tmp_path: P
 
     refused = fleet.lab.playbook("remove", app=OTHER, apps=two)
     assert refused.returncode != 0
-    assert "take its entry out of group_vars/all/apps.yml first" in words(refused.stdout), tasks(refused)
+    assert "take its entry out of group_vars/all/apps.yml first" in words(refused.stdout), why(refused)
     assert fleet.everywhere(LEFT) == there
 
     live = fleet.live()
@@ -379,7 +380,7 @@ def test_an_application_is_taken_away_and_nothing_else(fleet: Fleet, tmp_path: P
     with traffic(fleet.light(kept=0, new=3), tmp_path) as found:
         done = fleet.lab.playbook("remove", app=OTHER, apps=one)
     say(f"another application taken away: {found.summary()}")
-    assert done.returncode == 0, tasks(done)
+    assert done.returncode == 0, why(done)
     assert not found.failed(), found.failed()[:5]
     assert set(found.releases()) == {live}
     assert set(fleet.everywhere(LEFT).values()) == {""}, fleet.everywhere(LEFT)
@@ -389,11 +390,11 @@ def test_an_application_is_taken_away_and_nothing_else(fleet: Fleet, tmp_path: P
     assert set(fleet.everywhere(DATA).values()) == {f"kept\n{OTHER}"}
 
     again = fleet.lab.playbook("remove", app=OTHER, apps=one)
-    assert again.returncode == 0, tasks(again)
-    assert again.stdout.count("changed=0") == len(fleet.machines), tasks(again)
+    assert again.returncode == 0, why(again)
+    assert again.stdout.count("changed=0") == len(fleet.machines), why(again)
 
     data = fleet.lab.playbook("remove", app=OTHER, apps=one, remove_data=True)
-    assert data.returncode == 0, tasks(data)
+    assert data.returncode == 0, why(data)
     assert set(fleet.everywhere(DATA).values()) == {""}
     assert fleet.live() == live
 
@@ -426,7 +427,7 @@ def test_a_database_that_comes_late_is_no_crash_loop(fleet: Fleet) -> None:
         come_up(fleet, machine)
     waits = fleet.variables("waiting", database="postgresql", schema={"enabled": False})
     done = fleet.lab.playbook("deploy", **waits, app_database_wait=f"unix:{LATE}")
-    assert done.returncode == 0, tasks(done)
+    assert done.returncode == 0, why(done)
     unit = fleet.root("web2", RUNNING)
     try:
         fleet.lab.reboot("web2")
@@ -441,4 +442,4 @@ def test_a_database_that_comes_late_is_no_crash_loop(fleet: Fleet) -> None:
     finally:
         done = fleet.deploy("well")
         fleet.everywhere("systemctl stop drill-late || true")
-    assert done.returncode == 0, tasks(done)
+    assert done.returncode == 0, why(done)

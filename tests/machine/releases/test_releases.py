@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from conftest import FULL, Lab, say
-from fleet import Fleet, Switch, tasks
+from fleet import Fleet, Switch
+from played import why
 from traffic import Traffic, traffic
 
 # How often each kind of release is repeated; `bin/test full` does it as often as the issue asks for.
@@ -140,7 +141,7 @@ def test_a_restart_in_place_of_a_switch_is_noticed(fleet: Fleet, tmp_path: Path)
     finally:
         fleet.everywhere(f"rm {DROP_IN} {HELPER}; systemctl daemon-reload")
     say(f"with a restart in place of the switch: {found.summary()}")
-    assert done.returncode == 0, tasks(done)
+    assert done.returncode == 0, why(done)
     for machine in fleet.machines:
         assert len(found.of(machine).failed()) >= 20, machine
     pause, _ = found.longest_pause()

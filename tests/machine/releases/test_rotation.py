@@ -14,7 +14,8 @@ import pytest
 import yaml
 from client import Load, Site, load, product, wait_until
 from conftest import ROOT, Lab, say
-from fleet import Fleet, tasks
+from fleet import Fleet
+from played import why
 from traffic import traffic
 
 SERVER, CLIENT = "web1", "web2"
@@ -117,19 +118,19 @@ def shop(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     made.key = made.another_key()
     try:
         done = made.play("site", "--tags=postgresql,nginx")
-        assert done.returncode == 0, tasks(done)
+        assert done.returncode == 0, why(done)
         trusted = here.root(SERVER, "cat /etc/postgresql/tls/self-signed-*.crt")
         here.root(CLIENT, f"echo '{trusted}' > {CERTIFICATE}")
         (directory / "authority.pem").write_text(
             here.root(CLIENT, "cat /etc/nginx/tls/catalog/fullchain.pem") + "\n"
         )
         done = made.play("deploy")
-        assert done.returncode == 0, tasks(done)
+        assert done.returncode == 0, why(done)
         yield made
     finally:
         # As the other tests find the machines.
         done = made.play("remove", app="catalog", remove_data=True, apps=lab.variable("apps"))
-        assert done.returncode == 0, tasks(done)
+        assert done.returncode == 0, why(done)
         here.root(SERVER, "systemctl disable --now postgresql 'postgresql@*' 2>/dev/null || true")
         shutil.rmtree(inventory)
 
@@ -193,7 +194,7 @@ def test_a_database_password_is_replaced_under_load(shop: Shop) -> None:
         shop.secrets("rotate", PASSWORD)
         done = shop.play("rotate")
         time.sleep(1)
-    assert done.returncode == 0, tasks(done)
+    assert done.returncode == 0, why(done)
     assert not found.bad(), found.bad()[:5]
     assert found.releases() == [released, shop.live()]
     after = shop.login()
@@ -205,8 +206,8 @@ def test_a_database_password_is_replaced_under_load(shop: Shop) -> None:
     assert shop.ask(owners) == ["catalog"]
     say(told("a database password replaced", found))
     again = shop.play("rotate")
-    assert again.returncode == 0, tasks(again)
-    assert len(re.findall(r"changed=0 ", again.stdout)) == 2, tasks(again)
+    assert again.returncode == 0, why(again)
+    assert len(re.findall(r"changed=0 ", again.stdout)) == 2, why(again)
 
 
 @pytest.mark.full
@@ -220,16 +221,16 @@ def test_a_way_back_does_not_open_what_was_locked(shop: Shop) -> None:
     assert before != now
     with load(shop.site(), trial, clients=2) as found:
         done = shop.play("rollback", app="catalog")
-        assert done.returncode != 0, tasks(done)
+        assert done.returncode != 0, why(done)
         said = " ".join(done.stdout.split())
-        assert f"as `{before}`, which is locked since the password was replaced" in said, tasks(done)
+        assert f"as `{before}`, which is locked since the password was replaced" in said, why(done)
         assert shop.live() == live
         shop.ask(f"ALTER ROLE {before} LOGIN")
         done = shop.play("rollback", app="catalog")
-        assert done.returncode == 0, tasks(done)
+        assert done.returncode == 0, why(done)
         assert shop.login() == before
         done = shop.play("rotate")
-        assert done.returncode == 0, tasks(done)
+        assert done.returncode == 0, why(done)
     assert not found.bad(), found.bad()[:5]
     assert (shop.live(), shop.login()) == (live, now)
     assert not shop.logins()[before]
@@ -245,13 +246,13 @@ def test_a_key_is_replaced_under_load(shop: Shop) -> None:
     new = shop.another_key()
     with load(shop.site(old), trial, clients=2) as before:
         done = shop.play("rotate", app="catalog")
-        assert done.returncode == 0, tasks(done)
+        assert done.returncode == 0, why(done)
         assert (shop.writes(old), shop.writes(new)) == (201, 201)
     shop.key = new
     with load(shop.site(new), trial, clients=2) as after:
         shop.secrets("forget", KEYS, "visitors")
         done = shop.play("rotate", app="catalog")
-        assert done.returncode == 0, tasks(done)
+        assert done.returncode == 0, why(done)
     assert not [*before.bad(), *after.bad()], [*before.bad(), *after.bad()][:5]
     assert (shop.writes(old), shop.writes(new)) == (401, 201)
     say(told("a key handed out", before))

@@ -8,6 +8,7 @@ from client import wait_until
 from conftest import Lab, say
 from guards import GUARDED, address6
 from machinery import install, purge, put
+from played import why
 from taken import PLACE, TAKEN, Shell, bring, inside, outside, release
 from testinfra.host import Host
 
@@ -97,7 +98,7 @@ def with_jobs(lab: Lab, web: Host) -> Iterator[None]:
     install(web, "cron", "at")
     web.check_output("systemctl start cron atd")
     done = lab.playbook("site", "--tags", "hardening", "--limit", GUARDED)
-    assert done.returncode == 0, done.stdout[-3000:]
+    assert done.returncode == 0, why(done)
     yield
     purge(web, "cron", "cron-daemon-common", "at")
 

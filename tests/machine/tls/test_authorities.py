@@ -12,6 +12,7 @@ import pytest
 from client import wait_until
 from conftest import Lab, say
 from machinery import install, machine, put
+from played import why
 from second_authority import DIRECTORY, HMAC_KEY, IDENTITY, KEY_ID, SecondAuthority, second_authority
 from testinfra.host import Host
 from timers import soon
@@ -94,7 +95,7 @@ def put_back(lab: Lab) -> Iterator[None]:
     """Have everything as the inventory has it when all is done."""
     yield
     done = lab.playbook("site", "--tags", "nginx,certbot,exporters", "--limit", WEB)
-    assert done.returncode == 0, done.stdout[-3000:]
+    assert done.returncode == 0, why(done)
     # `certbot delete` knows nothing of what is not renewed, and the next run wants a first time again.
     machine(WEB).check_output(
         "cd /etc/letsencrypt; for name in late wild; do "
@@ -166,7 +167,7 @@ def test_an_authority_that_is_away_at_first_gives_it_later(
     forget(web)
     done = asked(lab, authority, "late", "late.lab.test")
     said = " ".join((done.stdout + done.stderr).split())
-    assert done.returncode == 0, done.stdout[-3000:]
+    assert done.returncode == 0, why(done)
     assert "No certificate for late (there is none): " in said
     assert "temporary certificate of fastapi-metal" in presented(lab, "late.lab.test", None)
     assert temporary(web, "late") == "1"
@@ -245,7 +246,7 @@ def test_a_wildcard_comes_by_way_of_the_dns(lab: Lab, web: Host, authority: Seco
         lab, authority, "wild", "drill.test", "*.drill.test",
         certbot_dns_plugin="rfc2136", certbot_dns_credentials=login, certbot_dns_wait=2,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-3000:]
+    assert done.returncode == 0, why(done)
     assert TSIG not in done.stdout
     for name in ("drill.test", "whatever.drill.test"):
         assert "*.drill.test" in presented(lab, name, authority.root)

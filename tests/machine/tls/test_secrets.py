@@ -11,6 +11,7 @@ import pytest
 from authority import Authority
 from conftest import Lab, first, say
 from machinery import machine, put
+from played import why
 from testinfra.host import Host
 
 LOOKER = Path(__file__).with_name("looker.py")
@@ -73,7 +74,7 @@ def played(lab: Lab, web: Host, tmp_path_factory: pytest.TempPathFactory) -> Ite
         ("deploy", [], {"app": "mirror"}),
     ):
         done = lab.playbook(name, *options, "-vvv", "--diff", apps=apps, **more)
-        assert done.returncode == 0, done.stdout[-3000:]
+        assert done.returncode == 0, why(done)
         seen.printed += done.stdout + done.stderr
     site = lab.site("mirror")
     for path in ("/process", f"/request?token={words['question']}"):

@@ -15,6 +15,7 @@ from authority import Authority, Pair
 from client import Site, wait_until
 from conftest import Lab, first, say
 from machinery import install, machine, put
+from played import why
 from testinfra.host import Host
 from wire import said
 
@@ -72,7 +73,7 @@ def served(lab: Lab, authority: Authority) -> Pair:
     """Have the site show a pair of the user's own, once."""
     pair = authority.issue("first", "own.lab.test")
     done = lab.playbook("site", "--tags", "nginx", apps=own(lab, pair, authority))
-    assert done.returncode == 0, done.stdout[-3000:]
+    assert done.returncode == 0, why(done)
     return pair
 
 
@@ -84,7 +85,7 @@ def test_a_closed_network_has_a_certificate_of_its_own(lab: Lab, web: Host) -> N
     home = "/etc/nginx/tls/own"
     if "/.selfsigned/" not in web.check_output(f"readlink -f {home}"):
         done = lab.playbook("site", "--tags", "nginx")
-        assert done.returncode == 0, done.stdout[-3000:]
+        assert done.returncode == 0, why(done)
     told = web.check_output(f"openssl x509 -noout -subject -ext subjectAltName -in {home}/fullchain.pem")
     assert "self-signed certificate of fastapi-metal" in told
     assert "DNS:own.lab.test" in told
@@ -113,7 +114,7 @@ def test_a_newer_pair_takes_the_place(lab: Lab, web: Host, authority: Authority)
     before, _ = presented(site)
     newer = authority.issue("second", "own.lab.test", "www.own.lab.test")
     done = lab.playbook("site", "--tags", "nginx", "-vvv", "--diff", apps=own(lab, newer, authority))
-    assert done.returncode == 0, done.stdout[-3000:]
+    assert done.returncode == 0, why(done)
     wait_until("the newer certificate shown", lambda: presented(site)[0] != before, 10)
     keys = web.check_output("cat /etc/nginx/tls/.own/*/privkey.pem")
     assert keys.count("BEGIN") == 1
@@ -321,7 +322,7 @@ def test_http3_is_spoken_where_it_is_switched_on(lab: Lab, web: Host, outside: H
     assert outside.check_output(f"curl {curl}") == "2 200 "
     try:
         done = lab.playbook("site", "--tags", "nginx", "--limit", first(), nginx_http3=True)
-        assert done.returncode == 0, done.stdout[-3000:]
+        assert done.returncode == 0, why(done)
         for version, option in (("3", "--http3-only"), ("2", "--http2"), ("1.1", "--http1.1")):
             told = outside.check_output(f"curl {option} {curl}")
             assert told == f'{version} 200 h3=":443"; ma=86400'
@@ -330,7 +331,7 @@ def test_http3_is_spoken_where_it_is_switched_on(lab: Lab, web: Host, outside: H
         wait_until("HTTP/3 after a reload", lambda: outside.run(only).rc == 0, 15)
     finally:
         done = lab.playbook("site", "--tags", "nginx", "--limit", first())
-    assert done.returncode == 0, done.stdout[-3000:]
+    assert done.returncode == 0, why(done)
     assert outside.run(only).rc != 0
 
 
