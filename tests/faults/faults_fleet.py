@@ -44,6 +44,7 @@ NOT_CAUSED_FLEET = {
     "test_central_logs.py::test_the_inner_port_is_closed_to_the_network": ON_THE_CONTROLLER,
     "test_central_logs.py::test_sending_again_changes_nothing": ON_THE_CONTROLLER,
     "test_dashboards.py::test_a_dashboard_that_would_not_load_changes_nothing": ON_THE_CONTROLLER,
+    "test_dashboards.py::test_packages_without_a_key_are_refused_first": ON_THE_CONTROLLER,
     "test_dashboards.py::test_a_new_password_counts_while_somebody_looks": ITS_OWN,
     "test_logs.py::test_no_more_lines_are_shown_than_asked_for": ON_THE_CONTROLLER,
     "test_logs.py::test_what_cannot_be_asked_is_refused": ON_THE_CONTROLLER,

@@ -10,7 +10,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 MACHINES = ROOT / "inventories/lab/machines.yaml"
 TESTS = ROOT / "tests/machine"
-SHARED = ROOT / "molecule/shared"
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,8 @@ class Machine:
         self.do(lab, "up", self.lab, "--machines", own / "molecule.yml" if apart else MACHINES)
         playbook = Path(sys.executable).with_name("ansible-playbook")
         inventories = ["-i", "inventories/lab", *(["-i", str(own / "inventory")] if apart else [])]
-        prepare = own / "prepare.yml"
-        self.do(playbook, *inventories, prepare if prepare.is_file() else SHARED / "prepare.yml")
+        if (own / "prepare.yml").is_file():
+            self.do(playbook, *inventories, own / "prepare.yml")
         # One application to begin with.
         one = ["-e", "app=mirror"] if self.scenario == "apps" else []
         self.do(playbook, *inventories, *one, "playbooks/site.yml")

@@ -113,3 +113,18 @@ def test_a_dashboard_that_would_not_load_changes_nothing(host: Host, lab: Lab, t
     assert "orders.json" in done.stdout
     assert host.check_output("sh -c %s", state) == before
     assert Grafana(host, lab.variable("grafana_admin_password")).query("up")
+
+
+def test_packages_without_a_key_are_refused_first(lab: Lab) -> None:
+    """Where the controller cannot fetch the vendor's key, it says so before it touches any machine.
+
+    Red when the last role finds out, after all others have changed something.
+    """
+    done = lab.playbook(
+        "site",
+        grafana_apt_key="{{ lookup('ansible.builtin.url', 'http://127.0.0.1:9/gpg.key', errors='warn') }}",
+    )
+    assert done.returncode == 2, why(done)
+    assert "`grafana_apt_key` in group_vars/all/grafana.yml is no key" in " ".join(done.stdout.split())
+    assert "Connection refused" in done.stderr
+    assert not re.search(r"^TASK \[(?!.*preflight)common", done.stdout, re.MULTILINE)
