@@ -47,11 +47,31 @@ def test_each_setting_has_its_reason(make_role: Any) -> None:
     assert all(lines[number - 1].startswith("# ") for number in settings)
 
 
+def test_debian_12_takes_nothing_back(make_role: Any) -> None:
+    """It reads a file of its own after ours; ours of that name stands in its place and says the same."""
+    older = {"distribution_major_version": "12"}
+    path = "/etc/sysctl.d/99-protect-links.conf"
+    role = make_role("hardening", facts=older, hardening_sysctls={"fs.protected_hardlinks": "0"})
+    listed = {file["path"]: file["content"] for file in yaml.safe_load(role.render("files.yml.j2"))}
+    lines = [line for line in listed[path].splitlines() if line.startswith("-")]
+    assert lines == [
+        "-fs.protected_fifos = 2",
+        "-fs.protected_hardlinks = 0",
+        "-fs.protected_regular = 2",
+        "-fs.protected_symlinks = 1",
+    ]
+    # Debian 13 reads its own before ours; what Debian 12 needed goes with the upgrade.
+    assert path not in files(make_role)
+    (row,) = (row for row in make_role("hardening").value("__hardening_optional") if row["path"] == path)
+    assert not row["wanted"]
+
+
 def test_a_switch_that_is_off_takes_its_file_away(make_role: Any) -> None:
     """What it wrote before does not stay."""
     off = {"hardening_core_dumps_off": False, "hardening_tmp": False, "hardening_modules_off": []}
     role = make_role("hardening", **off)
-    gone = {row["path"] for row in role.value("__hardening_optional") if not row["wanted"]}
+    rows = role.value("__hardening_optional")
+    gone = {row["path"] for row in rows if not row["wanted"] and "protect-links" not in row["path"]}
     assert gone == set(files(make_role)) - set(files(make_role, **off))
     assert "kernel.core_pattern" not in sysctls(make_role, **off)
 
