@@ -97,6 +97,7 @@ MARK = "# fastapi-metal: site"
 TEMPORARY = "temporary certificate of fastapi-metal"
 SELFSIGNED = "self-signed certificate of fastapi-metal"
 KINDS = (".temporary", ".selfsigned", ".own", ".shared")
+PROC = Path("/proc")
 PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -426,10 +427,14 @@ class Service:
     def workers(master: str) -> set[str]:
         """Return the process ids of the master's children."""
         found = set()
-        for path in Path("/proc").glob("[0-9]*/stat"):
+        for path in PROC.glob("[0-9]*/stat"):
+            try:
+                text = path.read_text(errors="replace")
+            except OSError:
+                # It has ended since: before the file was opened, or between that and the reading (ESRCH).
+                continue
             # The name in parentheses may hold anything; the state and the parent's id follow it.
-            words = (read(path) or "").rpartition(")")[2].split()
-            if words[1:2] == [master]:
+            if text.rpartition(")")[2].split()[1:2] == [master]:
                 found.add(path.parent.name)
         return found
 

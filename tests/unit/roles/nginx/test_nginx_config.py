@@ -268,6 +268,28 @@ def test_a_directory_made_by_hand_is_left_alone(machine: Machine) -> None:
     assert not (machine.tls / "shop").is_symlink()
 
 
+def test_a_process_that_ends_while_workers_are_counted_is_none(
+    nginx_config: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel says "no such process" where its file was opened in time and read too late.
+
+    That ended the task with files in place which nobody had loaded or taken back.
+    """
+    for pid, parent in (("7", "1"), ("8", "7"), ("9", "7")):
+        (tmp_path / pid).mkdir()
+        (tmp_path / pid / "stat").write_bytes(b"%s (nginx\xff: ) S %s 0" % (pid.encode(), parent.encode()))
+    read_text = Path.read_text
+
+    def read(path: Path, **options: Any) -> str:
+        if path.parent.name == "9":
+            raise ProcessLookupError
+        return read_text(path, **options)
+
+    monkeypatch.setattr(nginx_config, "PROC", tmp_path)
+    monkeypatch.setattr(Path, "read_text", read)
+    assert nginx_config.Service.workers("7") == {"8"}
+
+
 def test_nginx_own_words_are_found(nginx_config: ModuleType) -> None:
     """The sentence holds the reason, without time and process id, and never nothing."""
     said = (
