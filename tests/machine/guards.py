@@ -56,8 +56,3 @@ def kill(process: subprocess.Popen[str]) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     process.communicate()
-
-
-def said(done: subprocess.CompletedProcess[str]) -> str:
-    """Return what a playbook printed, without the breaks of its lines."""
-    return " ".join((done.stdout + done.stderr).split())

@@ -10,3 +10,8 @@ def why(played: subprocess.CompletedProcess[str]) -> str:
     found = re.findall(r"^(?:fatal|failed): .*(?:\n .*)*", played.stdout, re.MULTILINE)
     fatal = [text[:3000] for text in found]
     return "\n".join([*fatal, "…", played.stdout[-2000:] + played.stderr[-2000:]])
+
+
+def unbroken(text: str) -> str:
+    """Return output of Ansible without the breaks of its lines: it wraps long messages."""
+    return " ".join(text.split())

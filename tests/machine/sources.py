@@ -96,11 +96,6 @@ def holders(host: Host, secret: str) -> str:
     )
 
 
-def said(text: str) -> str:
-    """Return output of Ansible without the breaks of its lines."""
-    return " ".join(text.split())
-
-
 def wheel(place: Path, word: str, version: str) -> Path:
     """Make a wheel of the project."""
     path = place / f"depot-{version}-py3-none-any.whl"

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import sources
 from conftest import Lab
-from sources import MAIN, PASSWORD, USER, answer, holders, pyproject, release, run, said, write
+from played import unbroken
+from sources import MAIN, PASSWORD, USER, answer, holders, pyproject, release, run, write
 from testinfra.host import Host
 
 PLAIN = {"module": "depot.main:app", "health": {"path": "/", "timeout": 30, "stable": 1}}
@@ -43,7 +44,7 @@ def refused(lab: Lab, host: Host, before: str, **changes: Any) -> str:
     assert done.returncode != 0, "it was released"
     assert release(host) == before
     assert answer(host)
-    return said(done.stdout)
+    return unbroken(done.stdout)
 
 
 def test_a_change_of_code_installs_nothing(lab: Lab, host: Host, serving: str, plain: Path) -> None:
@@ -59,7 +60,7 @@ def test_a_change_of_code_installs_nothing(lab: Lab, host: Host, serving: str, p
     (plain / "depot/main.py").write_text(MAIN.format(word="changed"))
     done = lab.deploy("depot", **PLAIN, source={"path": str(plain)}, keep_releases=2)
     assert done.returncode == 0, done.stdout
-    assert "because of: source'" in said(done.stdout)
+    assert "because of: source'" in unbroken(done.stdout)
     new = release(host)
     assert new != serving
     assert answer(host) == ["changed", "3.10", f"{new}/venv"]

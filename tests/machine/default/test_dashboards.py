@@ -8,7 +8,7 @@ from pathlib import Path
 from client import Site
 from conftest import Lab, say
 from panels import FOLDER, Grafana, filled, questions
-from played import why
+from played import unbroken, why
 from testinfra.host import Host
 
 # What may have nothing to show on this one healthy machine, and why; part of "dashboard: panel: query".
@@ -125,6 +125,6 @@ def test_packages_without_a_key_are_refused_first(lab: Lab) -> None:
         grafana_apt_key="{{ lookup('ansible.builtin.url', 'http://127.0.0.1:9/gpg.key', errors='warn') }}",
     )
     assert done.returncode == 2, why(done)
-    assert "`grafana_apt_key` in group_vars/all/grafana.yml is no key" in " ".join(done.stdout.split())
+    assert "`grafana_apt_key` in group_vars/all/grafana.yml is no key" in unbroken(done.stdout)
     assert "Connection refused" in done.stderr
     assert not re.search(r"^TASK \[(?!.*preflight)common", done.stdout, re.MULTILINE)

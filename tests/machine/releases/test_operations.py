@@ -15,13 +15,8 @@ import pytest
 from client import Site, wait_until
 from conftest import Lab, say
 from fleet import APP, RUNNING, Fleet, leftovers
-from played import why
+from played import unbroken, why
 from traffic import traffic
-
-
-def words(printed: str) -> str:
-    """Return what was printed without its line breaks: Ansible breaks long messages."""
-    return " ".join(printed.split())
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +73,7 @@ def test_where_two_releases_do_not_fit_the_old_one_ends_first(fleet: Fleet, tmp_
             done = fleet.deploy("big, handed over", **BIG)
         assert done.returncode == 0, why(done)
         handover = r"web1: handover, two releases do not fit side by side: ([^.]*)\."
-        told = re.search(handover, words(done.stdout))
+        told = re.search(handover, unbroken(done.stdout))
         assert told, why(done)
         assert "the live release uses 1" in told[1], told[1]
         assert "web2: handover" not in done.stdout
@@ -127,7 +122,7 @@ def test_a_look_says_what_would_be_released_and_changes_nothing(fleet: Fleet) ->
     assert done.returncode == 0, why(done)
     for machine in fleet.machines:
         reason = rf"{APP} on {machine}: new release \S+, because of: config \(env\), secret \(token\)"
-        assert re.search(reason, words(done.stdout)), why(done)
+        assert re.search(reason, unbroken(done.stdout)), why(done)
         assert re.search(rf"{machine} +{live} .*would be released", done.stdout), why(done)
     assert re.search(r"^\+PROBE_SETTING=.*to come", done.stdout, re.MULTILINE), why(done)
     assert not [secret for secret in SECRETS if secret in done.stdout + done.stderr]
@@ -207,8 +202,8 @@ def test_the_lease_of_a_run_that_died_is_taken_over(fleet: Fleet) -> None:
         done = fleet.deploy("heir")
     assert done.returncode == 0, why(done)
     holder = rf"\S+@\S+ \(process {first.pid} there\) releases {APP} since"
-    assert re.search(f"lease of a run that is over was taken: {holder}", words(done.stdout)), why(done)
-    assert "its process is gone" in words(done.stdout), why(done)
+    assert re.search(f"lease of a run that is over was taken: {holder}", unbroken(done.stdout)), why(done)
+    assert "its process is gone" in unbroken(done.stdout), why(done)
     assert fleet.words() == {"heir"}
     assert set(fleet.everywhere(f"ls {LEASE} 2>/dev/null || true").values()) == {""}
 
@@ -227,14 +222,14 @@ def test_a_run_that_hangs_can_be_replaced(fleet: Fleet) -> None:
         refused = fleet.lab.playbook("deploy", **fleet.variables("replacing"), app_lease_wait=3)
         assert refused.returncode != 0, why(refused)
         for part in (f"(process {first.pid} there) releases {APP} since", "app_break_lease=true"):
-            assert part in words(refused.stdout), why(refused)
+            assert part in unbroken(refused.stdout), why(refused)
         done = fleet.lab.playbook("deploy", **fleet.variables("replacing"), app_break_lease=True)
         assert done.returncode == 0, why(done)
-        assert "app_break_lease was set" in words(done.stdout), why(done)
+        assert "app_break_lease was set" in unbroken(done.stdout), why(done)
         os.killpg(first.pid, signal.SIGCONT)
         said, _ = first.communicate(timeout=300)
     assert first.returncode != 0
-    assert f"another run has taken the lease of {APP} from this one" in words(said), said[-3000:]
+    assert f"another run has taken the lease of {APP} from this one" in unbroken(said), said[-3000:]
     assert fleet.words() == {"replacing"}
     fleet.complete("replacing")
 
@@ -266,7 +261,7 @@ def test_a_batch_that_fails_takes_the_one_before_along(fleet: Fleet, tmp_path: P
         fleet.root("web2", f"rm -f /var/lib/{APP}/sick")
     say(f"the second batch fails: exit status {run.returncode}, {found.summary()}")
     assert run.returncode != 0, printed[-3000:]
-    assert re.search(r"web2: .*status 500", words(printed)), printed[-3000:]
+    assert re.search(r"web2: .*status 500", unbroken(printed)), printed[-3000:]
     for machine in fleet.machines:
         assert re.search(rf"{machine} +{before} +{before} +put back", printed), printed[-3000:]
     assert fleet.live() == before
@@ -328,7 +323,7 @@ def test_the_way_back_over_a_schema_is_asked_once_for_all_machines(fleet: Fleet)
     three = fleet.variables("schema three", **at_revision(3, "incompatible"))
     refused = fleet.lab.playbook("deploy", **three)
     assert refused.returncode != 0
-    assert "there is no way back but a restore of the database" in words(refused.stdout), why(refused)
+    assert "there is no way back but a restore of the database" in unbroken(refused.stdout), why(refused)
     assert fleet.words() == {"schema two"}
     assert fleet.root("web1", f"cat {REVISION}") == "2"
 
@@ -336,7 +331,7 @@ def test_the_way_back_over_a_schema_is_asked_once_for_all_machines(fleet: Fleet)
     assert allowed.returncode == 0, why(allowed)
     shut = fleet.lab.playbook("rollback", app=APP)
     assert shut.returncode != 0
-    assert "the way back is a restore of the database" in words(shut.stdout), why(shut)
+    assert "the way back is a restore of the database" in unbroken(shut.stdout), why(shut)
     assert fleet.words() == {"schema three"}
     assert fleet.everywhere(f"cat {REVISION} 2>/dev/null; true") == {"web1": "3", "web2": ""}
 
@@ -372,7 +367,7 @@ def test_an_application_is_taken_away_and_nothing_else(fleet: Fleet, tmp_path: P
 
     refused = fleet.lab.playbook("remove", app=OTHER, apps=two)
     assert refused.returncode != 0
-    assert "take its entry out of group_vars/all/apps.yml first" in words(refused.stdout), why(refused)
+    assert "take its entry out of group_vars/all/apps.yml first" in unbroken(refused.stdout), why(refused)
     assert fleet.everywhere(LEFT) == there
 
     live = fleet.live()

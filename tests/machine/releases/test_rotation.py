@@ -15,7 +15,7 @@ import yaml
 from client import Load, Site, load, product, wait_until
 from conftest import ROOT, Lab, say
 from fleet import Fleet
-from played import why
+from played import unbroken, why
 from traffic import traffic
 
 SERVER, CLIENT = "web1", "web2"
@@ -222,7 +222,7 @@ def test_a_way_back_does_not_open_what_was_locked(shop: Shop) -> None:
     with load(shop.site(), trial, clients=2) as found:
         done = shop.play("rollback", app="catalog")
         assert done.returncode != 0, why(done)
-        said = " ".join(done.stdout.split())
+        said = unbroken(done.stdout)
         assert f"as `{before}`, which is locked since the password was replaced" in said, why(done)
         assert shop.live() == live
         shop.ask(f"ALTER ROLE {before} LOGIN")

@@ -12,7 +12,7 @@ import pytest
 from client import wait_until
 from conftest import Lab, say
 from machinery import install, machine, put
-from played import why
+from played import unbroken, why
 from second_authority import DIRECTORY, HMAC_KEY, IDENTITY, KEY_ID, SecondAuthority, second_authority
 from testinfra.host import Host
 from timers import soon
@@ -166,7 +166,7 @@ def test_an_authority_that_is_away_at_first_gives_it_later(
     authority.stop()
     forget(web)
     done = asked(lab, authority, "late", "late.lab.test")
-    said = " ".join((done.stdout + done.stderr).split())
+    said = unbroken(done.stdout + done.stderr)
     assert done.returncode == 0, why(done)
     assert "No certificate for late (there is none): " in said
     assert "temporary certificate of fastapi-metal" in presented(lab, "late.lab.test", None)

@@ -15,7 +15,7 @@ from authority import Authority, Pair
 from client import Site, wait_until
 from conftest import Lab, first, say
 from machinery import install, machine, put
-from played import why
+from played import unbroken, why
 from testinfra.host import Host
 from wire import said
 
@@ -143,7 +143,7 @@ def test_what_no_browser_would_believe_changes_nothing(lab: Lab, web: Host, auth
     before = web.check_output("readlink /etc/nginx/tls/own")
     for pair, words in wrong_pairs(authority):
         done = lab.playbook("site", "--tags", "nginx", apps=own(lab, pair, authority))
-        said = " ".join(done.stdout.split())
+        said = unbroken(done.stdout)
         assert done.returncode != 0, words
         assert "apps.own.web.tls" in said
         assert re.search(words, said), said[-1500:]
@@ -341,7 +341,7 @@ def test_debian_12_says_that_it_knows_no_http3(lab: Lab) -> None:
     Red when it would be left without a configuration that it can read.
     """
     done = lab.playbook("site", "--tags", "nginx", "--limit", "web2", nginx_http3=True)
-    said = " ".join(done.stdout.split())
+    said = unbroken(done.stdout)
     assert done.returncode != 0
     assert "Nginx of Debian 12 knows no HTTP/3" in said
     assert not re.search(r"changed=[1-9]", said)
